@@ -1,0 +1,3 @@
+module github.com/multihomed/multihomed
+
+go 1.25.0
