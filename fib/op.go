@@ -132,22 +132,22 @@ func (r Route) command(v Verb, protocol uint8) string {
 	if r.NextHopID != 0 {
 		w.num("nhid", uint64(r.NextHopID))
 	}
-	switch len(r.Hops) {
-	case 0:
-	case 1:
+	if len(r.Hops) == 1 {
 		hopWords(&w, r.Hops[0].Device, r.Hops[0].Gateway, r.Hops[0].OnLink)
-	default:
-		for _, h := range r.Hops {
-			w.add("nexthop")
-			hopWords(&w, h.Device, h.Gateway, h.OnLink)
-			w.num("weight", uint64(h.Weight))
-		}
 	}
 	w.num("table", uint64(r.Table))
 	w.num("metric", uint64(r.Metric))
 	w.proto(protocol)
 	if r.Source.IsValid() {
 		w.add("src", r.Source.String())
+	}
+	if len(r.Hops) > 1 {
+		// ip takes everything behind the first of these words for hops.
+		for _, h := range r.Hops {
+			w.add("nexthop")
+			hopWords(&w, h.Device, h.Gateway, h.OnLink)
+			w.num("weight", uint64(h.Weight))
+		}
 	}
 	return w.String()
 }

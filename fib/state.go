@@ -21,6 +21,9 @@ type State struct {
 	Routes   map[RouteKey]Route
 	// Rules counts equal rules: the kernel accepts duplicates on some paths.
 	Rules map[Rule]int
+	// Strays are objects with our mark that none of the types above can
+	// express. They can only be deleted.
+	Strays []Stray
 	// Taken holds the ids of our range that foreign next hops and groups
 	// occupy, with their route protocol. They are not ours and not listed above.
 	Taken map[uint32]uint8
