@@ -113,13 +113,22 @@ type Evidence struct {
 	Targets []Target
 }
 
+// Snapshot is the latest evidence of every source.
+type Snapshot map[Source]Evidence
+
 // Target is what one probe target says through one way.
 type Target struct {
 	Address netip.Addr
 	Opinion Opinion
-	Reason  string
+	// Since is when Opinion was formed.
+	Since  time.Time
+	Reason string
 	// RTT is the mean round-trip time over the window; 0 if not measured.
 	RTT time.Duration
 	// Loss is the share of probes lost over the window, 0..1.
 	Loss float64
 }
+
+// Local reports whether evidence of this kind comes from looking at the host,
+// rather than from a prober or a session.
+func (k Kind) Local() bool { return k.Hard() || k == KindNeighbour }

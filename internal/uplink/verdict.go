@@ -2,6 +2,8 @@ package uplink
 
 import (
 	"fmt"
+	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -82,9 +84,20 @@ type Verdict struct {
 	// Damped says that Penalty rose above the suppress threshold and has not
 	// yet decayed to the reuse threshold.
 	Damped bool
-	// GoodSince is when all evidence turned good; zero while some is down.
+	// GoodSince is when the evidence turned good after an outage; zero while
+	// some is down.
 	GoodSince time.Time
+	// TargetsOnly says of a dead way that nothing but probe targets has spoken
+	// against it since it was last fit: if they turn out to be at fault, the
+	// verdict was wrong.
+	TargetsOnly bool
+	// Excused are the targets that went dead through every uplink at the same
+	// moment, which is not held against any of them.
+	Excused []netip.Addr
 }
 
 // Verdicts holds a verdict for every configured way.
 type Verdicts map[Way]Verdict
+
+// Why returns the reasons in one line.
+func (v Verdict) Why() string { return strings.Join(v.Reasons, "; ") }

@@ -1,0 +1,82 @@
+package uplink
+
+import (
+	"slices"
+	"time"
+
+	"github.com/multihomed/multihomed/fib"
+)
+
+// Adopt returns the verdicts that the groups found in the kernel imply, to be
+// the previous verdicts of the first Decide: a restart must not put traffic on a
+// way that was dead a moment ago, nor take it from one that carried it. A family
+// without a group implies nothing.
+//
+// A member of the lowest tier that is missing was dead or held; of a way of a
+// higher tier nothing is known, because standing by is its normal state.
+func (l Layout) Adopt(p Policy, actual fib.State, now time.Time) Verdicts {
+	verdicts := Verdicts{}
+	for _, f := range fib.Families {
+		active, found := l.activeIn(actual, f)
+		if !found {
+			continue
+		}
+		lowest := 0
+		for _, m := range p.Members {
+			if active[m.Way] && (lowest == 0 || m.Tier < lowest) {
+				lowest = m.Tier
+			}
+		}
+		for _, m := range p.Members {
+			switch {
+			case m.Family != f:
+			case active[m.Way]:
+				verdicts[m.Way] = Verdict{State: Live, Role: Active, Since: now, Reasons: []string{"found in use at the start"}}
+			case m.Tier <= lowest:
+				verdicts[m.Way] = Verdict{State: Dead, Since: now, Reasons: []string{"found out of use at the start"}}
+			}
+		}
+	}
+	return verdicts
+}
+
+// activeIn returns the ways that are active members of the group that the
+// balanced default of family f points at.
+func (l Layout) activeIn(actual fib.State, f fib.Family) (active map[Way]bool, found bool) {
+	r, ok := actual.Routes[fib.RouteKey{Table: l.BalanceTable, Dst: f.Any(), Metric: metricLive}]
+	if !ok {
+		return nil, false
+	}
+	// Where the kernel lost every active member, the standbys have inherited
+	// the traffic.
+	for twin := range uint32(2) {
+		active = map[Way]bool{}
+		for n, u := range l.Uplinks {
+			if l.carries(actual, r, n, u, f, twin) {
+				active[Way{u.Name, f}] = true
+			}
+		}
+		if len(active) > 0 {
+			return active, true
+		}
+	}
+	return nil, false
+}
+
+// carries reports whether route r leads by uplink u, the n-th, or by its twin.
+func (l Layout) carries(actual fib.State, r fib.Route, n int, u Place, f fib.Family, twin uint32) bool {
+	id := l.hopID(n, f) + twin - l.NextHopBase
+	return slices.ContainsFunc(actual.Groups[r.NextHopID].Members, func(m fib.Member) bool {
+		// Ids may be shifted by a multiple of a quarter of the range.
+		return (m.NextHop-l.NextHopBase)%(idSpace/4) == id
+	}) || slices.ContainsFunc(r.Hops, func(hop fib.Hop) bool {
+		return l.routedBy(actual, u, f, hop)
+	})
+}
+
+// routedBy reports whether hop is the way of uplink u, by u's own table. It
+// serves kernels without next-hop objects.
+func (l Layout) routedBy(actual fib.State, u Place, f fib.Family, hop fib.Hop) bool {
+	own := actual.Routes[fib.RouteKey{Table: u.Table, Dst: f.Any(), Metric: metricLive}]
+	return len(own.Hops) == 1 && own.Hops[0].Device.Index == hop.Device.Index && own.Hops[0].Gateway == hop.Gateway
+}

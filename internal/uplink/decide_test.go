@@ -1,0 +1,444 @@
+package uplink
+
+import (
+	"maps"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/multihomed/multihomed/fib"
+)
+
+// said is one word of evidence in a table.
+type said struct {
+	kind    Kind
+	opinion Opinion
+	reason  string
+}
+
+const unverified = "nothing speaks against it, nothing vouches for it (not verified)"
+
+// TestStep holds every kind of previous state against every kind of evidence,
+// for one way that has nobody beside it.
+func TestStep(t *testing.T) {
+	ago := start.Add(-time.Hour)
+	fit := said{KindLink, Up, "carrier"}
+	tests := []struct {
+		name     string
+		previous Verdict
+		evidence []said
+		want     Verdict
+		wake     time.Duration // after start; 0 is none
+	}{
+		{
+			name: "nothing is known",
+			want: Verdict{Reasons: []string{"link: not looked at yet"}},
+		}, {
+			name:     "an unknown link is not a link that is down",
+			previous: Verdict{State: Live, Role: Active, Since: ago, Reasons: []string{"icmp: answers"}},
+			evidence: []said{{KindLink, Unknown, "the monitor starts"}, {KindICMP, Down, "silent"}},
+			want:     Verdict{State: Live, Role: Active, Since: ago, Reasons: []string{"icmp: answers"}},
+		}, {
+			name:     "new, nobody vouches",
+			evidence: []said{fit},
+			want:     Verdict{State: Live, Role: Active, Since: start, Reasons: []string{unverified}},
+		}, {
+			name:     "new, an undecided source",
+			evidence: []said{fit, {KindICMP, Unknown, "asked, no answer yet"}},
+			want:     Verdict{State: Live, Role: Active, Since: start, Reasons: []string{unverified, "icmp: asked, no answer yet"}},
+		}, {
+			name:     "new, two vouch",
+			evidence: []said{fit, {KindBFD, Up, "session up"}, {KindNeighbour, Up, "reachable"}},
+			want:     Verdict{State: Live, Role: Active, Since: start, Verified: true, Reasons: []string{"neighbour: reachable", "bfd: session up"}},
+		}, {
+			name:     "new and dead: no penalty, because nothing was interrupted",
+			evidence: []said{fit, {KindBFD, Down, "detection time expired"}},
+			want:     Verdict{State: Dead, Role: Active, Since: start, Reasons: []string{reasonKept, "bfd: detection time expired"}},
+		}, {
+			name:     "live, then a hard and a soft word against it",
+			previous: Verdict{State: Live, Role: Active, Since: ago, Verified: true, Reasons: []string{"x"}},
+			evidence: []said{{KindLink, Down, "no carrier"}, {KindNeighbour, Down, "failed"}, {KindICMP, Up, "answers"}},
+			want: Verdict{
+				State: Dead, Since: start, Verified: true, Penalty: 1000, Reasons: []string{"link: no carrier", "neighbour: failed"},
+			},
+		}, {
+			name:     "a source without words still has a name",
+			previous: Verdict{State: Live, Role: Active, Since: ago},
+			evidence: []said{fit, {KindAddress, Down, ""}},
+			want:     Verdict{State: Dead, Since: start, Penalty: 1000, Reasons: []string{"address: down"}},
+		}, {
+			name:     "dead and still dead: since when does not change",
+			previous: Verdict{State: Dead, Role: Active, Since: ago, Reasons: []string{"x"}},
+			evidence: []said{fit, {KindBGP, Down, "hold timer expired"}},
+			want:     Verdict{State: Dead, Role: Active, Since: ago, Reasons: []string{reasonKept, "bgp: hold timer expired"}},
+		}, {
+			name:     "dead, then good: up waits",
+			previous: Verdict{State: Dead, Since: ago, Reasons: []string{"x"}},
+			evidence: []said{fit, {KindICMP, Up, "answers"}},
+			want: Verdict{
+				State: Held, Role: Active, Since: start, GoodSince: start, Verified: true,
+				Reasons: []string{reasonKept, "good since 03:00:00 UTC, held until 03:00:10 UTC", "icmp: answers"},
+			},
+			wake: 10 * time.Second,
+		}, {
+			name:     "dead, and nobody says anything: patience",
+			previous: Verdict{State: Dead, Since: ago, Reasons: []string{"x"}},
+			evidence: []said{fit, {KindICMP, Unknown, "cannot send"}},
+			want: Verdict{
+				State: Dead, Role: Active, Since: ago, GoodSince: start,
+				Reasons: []string{reasonKept, "nothing speaks against it any more, nothing vouches for it yet, which is awaited until 03:00:30 UTC", "icmp: cannot send"},
+			},
+			wake: patience,
+		}, {
+			name:     "dead, and patience is over",
+			previous: Verdict{State: Dead, Since: ago, GoodSince: start.Add(-patience), Reasons: []string{"x"}},
+			evidence: []said{fit, {KindICMP, Unknown, "cannot send"}},
+			want: Verdict{
+				State: Held, Role: Active, Since: start, GoodSince: start,
+				Reasons: []string{reasonKept, "good since 03:00:00 UTC, held until 03:00:10 UTC", "icmp: cannot send"},
+			},
+			wake: 10 * time.Second,
+		}, {
+			name:     "dead, and there is no source that could vouch",
+			previous: Verdict{State: Dead, Since: ago, Reasons: []string{"x"}},
+			evidence: []said{fit},
+			want: Verdict{
+				State: Held, Role: Active, Since: start, GoodSince: start,
+				Reasons: []string{reasonKept, "good since 03:00:00 UTC, held until 03:00:10 UTC"},
+			},
+			wake: 10 * time.Second,
+		}, {
+			name:     "held long enough",
+			previous: Verdict{State: Held, Role: Active, Since: ago, GoodSince: start.Add(-10 * time.Second), Reasons: []string{"x"}},
+			evidence: []said{fit, {KindICMP, Up, "answers"}},
+			want:     Verdict{State: Live, Role: Active, Since: start, Verified: true, Reasons: []string{"icmp: answers"}},
+		}, {
+			name:     "held, and its source loses its opinion: waits on, does not fall",
+			previous: Verdict{State: Held, Since: ago, GoodSince: start.Add(-4 * time.Second), Reasons: []string{"x"}},
+			evidence: []said{fit, {KindICMP, Unknown, "cannot send"}},
+			want: Verdict{
+				State: Held, Role: Active, Since: ago, GoodSince: start.Add(-4 * time.Second),
+				Reasons: []string{reasonKept, "good since 02:59:56 UTC, held until 03:00:06 UTC", "icmp: cannot send"},
+			},
+			wake: 6 * time.Second,
+		}, {
+			name: "held for flapping",
+			previous: Verdict{
+				State: Held, Since: ago, GoodSince: ago, Penalty: 1500, PenaltyAt: start, Damped: true, Reasons: []string{"x"},
+			},
+			evidence: []said{fit, {KindICMP, Up, "answers"}},
+			want: Verdict{
+				State: Held, Role: Active, Since: ago, GoodSince: ago, Penalty: 1500, Damped: true, Verified: true,
+				Reasons: []string{reasonKept, "flapping: held until 03:01:00 UTC, when its penalty has fallen below 750", "icmp: answers"},
+			},
+			wake: time.Minute + time.Millisecond,
+		}, {
+			name:     "held, then bad again: the bounces of one outage cost nothing more",
+			previous: Verdict{State: Held, Since: ago, GoodSince: ago, Penalty: 1000, PenaltyAt: start, Reasons: []string{"x"}},
+			evidence: []said{fit, {KindICMP, Down, "silent"}},
+			want:     Verdict{State: Dead, Role: Active, Since: start, Penalty: 1000, Reasons: []string{reasonKept, "icmp: silent"}},
+		}, {
+			name: "held for flapping, and flaps on: this costs",
+			previous: Verdict{
+				State: Held, Since: ago, GoodSince: ago, Penalty: 1500, PenaltyAt: start, Damped: true, Reasons: []string{"x"},
+			},
+			evidence: []said{fit, {KindICMP, Down, "silent"}},
+			want: Verdict{
+				State: Dead, Role: Active, Since: start, Penalty: 2500, Damped: true, Reasons: []string{reasonKept, "icmp: silent"},
+			},
+		},
+	}
+	for _, tt := range tests {
+		bothFamilies(t, func(t *testing.T, f fib.Family) {
+			t.Run(tt.name, func(t *testing.T) {
+				w := Way{"isp", f}
+				p := newStory(t, f, "isp").policy
+				evidence := Snapshot{}
+				for _, e := range tt.evidence {
+					src := Source{w, e.kind}
+					evidence[src] = Evidence{Source: src, Opinion: e.opinion, Since: ago, Reason: e.reason}
+				}
+				previous := Verdicts{}
+				if tt.previous.State != StateUnknown {
+					previous[w] = tt.previous
+				}
+				saved := maps.Clone(previous)
+
+				got, wake := Decide(p, previous, evidence, start)
+
+				if tt.want.State != StateUnknown && evidence[Source{w, KindLink}].Opinion != Unknown {
+					tt.want.PenaltyAt = start
+				}
+				if diff := cmp.Diff(Verdicts{w: tt.want}, got); diff != "" {
+					t.Errorf("verdict (-want +got):\n%s", diff)
+				}
+				wantWake := time.Time{}
+				if tt.wake != 0 {
+					wantWake = start.Add(tt.wake)
+				}
+				if !wake.Equal(wantWake) {
+					t.Errorf("wakeAt %s, want %s", wake, wantWake)
+				}
+				if diff := cmp.Diff(saved, previous); diff != "" {
+					t.Errorf("Decide changed its argument (-before +after):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+// TestDownAtOnceUpWaits plays one outage by each source: down in the same
+// decision, up after exactly HoldUp of good evidence.
+func TestDownAtOnceUpWaits(t *testing.T) {
+	for kind := KindLink; kind <= KindBGP; kind++ {
+		bothFamilies(t, func(t *testing.T, f fib.Family) {
+			t.Run(kind.String(), func(t *testing.T) {
+				s := newStory(t, f, "a", "b")
+				s.links()
+				s.tell("a", kind, Up)
+				s.decide()
+				s.want("a live active, b live active")
+				s.pass(time.Hour)
+				s.tell("a", kind, Down)
+				s.decide()
+				down := s.now
+				if kind.Hard() {
+					s.want("a dead none, b live active")
+				} else {
+					s.want("a dead standby, b live active")
+				}
+				s.pass(time.Minute)
+				s.tell("a", kind, Up)
+				s.decide()
+				s.want("a held standby, b live active")
+				if want := s.now.Add(s.policy.HoldUp); !s.wake.Equal(want) {
+					t.Fatalf("wakeAt is %s after the recovery, want %s", s.wake.Sub(s.now), s.policy.HoldUp)
+				}
+				s.pass(s.policy.HoldUp - time.Nanosecond)
+				s.want("a held standby, b live active")
+				s.pass(time.Nanosecond)
+				s.want("a live active, b live active")
+				if got, want := s.of("a").Since, down.Add(time.Minute+s.policy.HoldUp); !got.Equal(want) {
+					t.Errorf("live since %s, want %s", got, want)
+				}
+				if !s.wake.IsZero() {
+					t.Errorf("wakes at %s, though all is well", s.wake)
+				}
+			})
+		})
+	}
+}
+
+// TestBadAgainWhileHeldStartsTheWaitAnew: the wait is for evidence that was good
+// all the time, not for a time since the first good word.
+func TestBadAgainWhileHeldStartsTheWaitAnew(t *testing.T) {
+	s := newStory(t, fib.IPv4, "a", "b")
+	s.links()
+	s.decide()
+	s.tell("a", KindBFD, Down)
+	s.decide()
+	s.tell("a", KindBFD, Up)
+	s.pass(9 * time.Second)
+	s.tell("a", KindBFD, Down)
+	s.decide()
+	s.tell("a", KindBFD, Up)
+	s.decide()
+	s.pass(9999 * time.Millisecond)
+	s.want("a held standby, b live active")
+	s.pass(time.Millisecond)
+	s.want("a live active, b live active")
+	if got := s.changes["a"]; got != 3 {
+		t.Errorf("%d changes of role, want 3: in, out, in", got)
+	}
+}
+
+// TestUnknownKillsNobody: whatever source loses its opinion, or vanishes
+// altogether, a live way stays live (law 5).
+func TestUnknownKillsNobody(t *testing.T) {
+	for kind := KindLink; kind <= KindBGP; kind++ {
+		for _, how := range []string{"unknown", "withdrawn"} {
+			t.Run(kind.String()+" "+how, func(t *testing.T) {
+				s := newStory(t, fib.IPv6, "a", "b")
+				s.links()
+				s.tell("a", kind, Up)
+				s.decide()
+				if how == "unknown" {
+					s.tell("a", kind, Unknown)
+				} else {
+					s.forget("a", kind)
+				}
+				s.decide()
+				s.want("a live active, b live active")
+				s.pass(time.Hour)
+				s.want("a live active, b live active")
+				if !s.wake.IsZero() {
+					t.Errorf("wakes at %s, though nothing is awaited", s.wake)
+				}
+			})
+		}
+	}
+}
+
+// TestWithdrawnAccusation: a source that said down and is taken away (the
+// neighbour's, when the gateway is no longer known) no longer speaks against the
+// way, and does not vouch for it either.
+func TestWithdrawnAccusation(t *testing.T) {
+	s := newStory(t, fib.IPv4, "a", "b")
+	s.links()
+	s.tell("a", KindICMP, Unknown)
+	s.tell("a", KindNeighbour, Down)
+	s.decide()
+	s.want("a dead standby, b live active")
+	s.forget("a", KindNeighbour)
+	s.decide()
+	s.want("a dead standby, b live active")
+	if want := s.now.Add(patience); !s.wake.Equal(want) {
+		t.Fatalf("wakeAt %s, want %s", s.wake, want)
+	}
+	s.pass(patience)
+	s.want("a held standby, b live active")
+	s.pass(s.policy.HoldUp)
+	s.want("a live active, b live active")
+	if s.of("a").Verified {
+		t.Error("verified, though nobody vouches for it")
+	}
+}
+
+// TestDGD_06: advice from below and above is accepted, positive and negative, by
+// one interface with three values (RFC 1122 section 3.3.1.4).
+func TestDGD_06(t *testing.T) {
+	for kind := KindLink; kind <= KindBGP; kind++ {
+		t.Run(kind.String(), func(t *testing.T) {
+			states := map[Opinion]State{}
+			verified := map[Opinion]bool{}
+			for _, o := range []Opinion{Unknown, Up, Down} {
+				s := newStory(t, fib.IPv4, "a")
+				s.links()
+				s.tell("a", kind, o)
+				s.decide()
+				states[o], verified[o] = s.of("a").State, s.of("a").Verified
+			}
+			want := map[Opinion]State{Unknown: Live, Up: Live, Down: Dead}
+			if kind == KindLink {
+				want[Unknown] = StateUnknown // Not looked at yet: no conclusion at all.
+			}
+			if diff := cmp.Diff(want, states); diff != "" {
+				t.Errorf("states (-want +got):\n%s", diff)
+			}
+			wantVerified := map[Opinion]bool{Unknown: false, Up: !kind.Hard(), Down: false}
+			if diff := cmp.Diff(wantVerified, verified); diff != "" {
+				t.Errorf("verified (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestDGD_07: a probe source that has no target yet has no opinion, and holds
+// the way neither down nor up.
+func TestDGD_07(t *testing.T) {
+	s := newStory(t, fib.IPv6, "a", "b")
+	s.links()
+	s.tell("a", KindICMP, Unknown)
+	s.decide()
+	s.want("a live active, b live active")
+	if s.of("a").Verified {
+		t.Error("a source without a target verifies the way")
+	}
+	s.tell("a", KindNeighbour, Down)
+	s.decide()
+	s.want("a dead standby, b live active")
+}
+
+// TestDGD_19: any single source acts at once, without waiting for the others,
+// though all of them still say up.
+func TestDGD_19(t *testing.T) {
+	for kind := KindLink; kind <= KindBGP; kind++ {
+		t.Run(kind.String(), func(t *testing.T) {
+			s := newStory(t, fib.IPv4, "a", "b")
+			for other := KindLink; other <= KindBGP; other++ {
+				s.tell("a", other, Up)
+				s.tell("b", other, Up)
+			}
+			s.decide()
+			s.pass(time.Second)
+			s.tell("a", kind, Down)
+			s.decide()
+			if v := s.of("a"); v.State != Dead || v.Role == Active || !v.Since.Equal(s.now) {
+				t.Errorf("%s %s since %s, want dead, not active, since %s", v.State, v.Role, v.Since, s.now)
+			}
+		})
+	}
+}
+
+// TestDGD_15: while the backup is active, the better tier goes on being judged
+// at the same rate, and takes over again by itself. (The row allows very slow
+// checks; here the probes go on as before, because they do not use the decision
+// that they feed.)
+func TestDGD_15(t *testing.T) {
+	bothFamilies(t, func(t *testing.T, f fib.Family) {
+		s := newStory(t, f, "fibre:1", "lte:2")
+		s.links()
+		s.probe("fibre", Up, target1)
+		s.decide()
+		s.want("fibre live active, lte live standby")
+		s.probe("fibre", Down, target1)
+		s.decide()
+		s.want("fibre dead standby, lte live active")
+		s.pass(time.Hour)
+		s.probe("fibre", Up, target1)
+		s.decide()
+		s.want("fibre held standby, lte live active")
+		s.pass(s.policy.HoldUp)
+		s.want("fibre live active, lte live standby")
+	})
+}
+
+// TestNUD_08_16 documents how Verified is used: it is told, and ranks nothing.
+// The rows would have verified ways before unverified ones of equal rank; here
+// the ways of a tier share the load, and one whose probes cannot be answered (or
+// that has none configured) would never carry any. What RFC 7048 calls
+// UNREACHABLE is Down by the neighbour source, and loses to every way that is
+// not dead.
+func TestNUD_08_16(t *testing.T) {
+	s := newStory(t, fib.IPv6, "reachable", "stale", "unreachable")
+	s.links()
+	s.tell("reachable", KindNeighbour, Up)
+	s.tell("stale", KindNeighbour, Unknown)
+	s.tell("unreachable", KindNeighbour, Down)
+	s.decide()
+	s.want("reachable live active, stale live active, unreachable dead standby")
+	for name, want := range map[string]bool{"reachable": true, "stale": false, "unreachable": false} {
+		if got := s.of(name).Verified; got != want {
+			t.Errorf("%s: verified is %t, want %t", name, got, want)
+		}
+	}
+}
+
+// TestEnumsPanic: a number that no constant names is a mistake in the program.
+func TestEnumsPanic(t *testing.T) {
+	for name, call := range map[string]func(){
+		"kind":     func() { _ = Kind(99).String() },
+		"hard":     func() { _ = Kind(99).Hard() },
+		"opinion":  func() { _ = Opinion(99).String() },
+		"state":    func() { _ = State(99).String() },
+		"role":     func() { _ = Role(99).String() },
+		"all dead": func() { (&casting{Policy: Policy{AllDead: 99}}).lastResort() },
+		"evidence": func() { Decide(newStory(t, fib.IPv4, "a").policy, nil, outlandish(), start) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if recover() == nil {
+					t.Error("did not panic")
+				}
+			}()
+			call()
+		})
+	}
+}
+
+func outlandish() Snapshot {
+	link := Source{Way{"a", fib.IPv4}, KindLink}
+	bfd := Source{Way{"a", fib.IPv4}, KindBFD}
+	return Snapshot{link: {Source: link, Opinion: Up}, bfd: {Source: bfd, Opinion: 99}}
+}

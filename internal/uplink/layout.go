@@ -1,0 +1,264 @@
+package uplink
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/multihomed/multihomed/fib"
+)
+
+// Layout is where things go in the kernel: the numbers of the configuration. It
+// changes only with the configuration.
+type Layout struct {
+	BalanceTable uint32
+	Priorities   Priorities
+	// MarkMask is the part of the firewall mark that is ours.
+	MarkMask uint32
+	// NextHopBase is the first id of ours; even.
+	NextHopBase uint32
+	// IdleTimer and UnbalancedTimer are those of the groups.
+	IdleTimer, UnbalancedTimer time.Duration
+	// FailClosed puts a guard behind the balanced default too.
+	FailClosed bool
+	// Uplinks in the order of the configuration, which numbers next hops.
+	Uplinks []Place
+}
+
+// Priorities are the rule priorities of the configuration.
+type Priorities struct{ Main, Source, Mark, Balance uint32 }
+
+// Place is where one uplink goes.
+type Place struct {
+	Name   string
+	Table  uint32
+	Mark   uint32
+	Weight int
+	OnLink bool
+}
+
+// Fact is what the host knows about a way at present.
+type Fact struct {
+	// Device is the interface; Index 0 if it is not there.
+	Device fib.Device
+	// Usable says that the kernel takes a next hop over Device: it is there, up
+	// and has its carrier, an address and, unless point-to-point, a gateway.
+	Usable bool
+	// Gateway is the next router; the zero Addr for a device route.
+	Gateway netip.Addr
+	// Sources are the addresses and prefixes whose packets belong to the way.
+	Sources []netip.Prefix
+	// Preferred is the source address for packets that have none yet; it must
+	// be an address of the host. The zero Addr leaves the choice to the kernel.
+	Preferred netip.Addr
+	// Subnets are the on-link prefixes of Device that no other interface of the
+	// host overlaps.
+	Subnets []netip.Prefix
+}
+
+// Facts holds a Fact for every way that the host has. A family of which no way is
+// there gets no state in the kernel at all.
+type Facts map[Way]Fact
+
+// Metrics of the routes in our tables. The live default is found before the
+// guard; the guard's number is the one that the kernel's VRF documentation uses
+// for the same purpose (Documentation/networking/vrf.rst).
+const (
+	metricLive  = 1
+	metricGuard = 4278198272
+)
+
+// Room for ids: each uplink has four (two families, active and standby), groups
+// begin behind the largest number of uplinks.
+const (
+	idsPerUplink = 4
+	// MaxUplinks bounds the number of uplinks.
+	MaxUplinks = 256
+	groupIDs   = idsPerUplink * MaxUplinks
+	// idSpace is the length of the range of ids: package fib may shift an id by
+	// a multiple of a quarter of it.
+	idSpace = 1 << 18
+)
+
+// Owner returns the rule by which what this layout draws is recognised.
+func (l Layout) Owner(protocol uint8) fib.Owner {
+	return fib.Owner{
+		Protocol: protocol,
+		NextHops: fib.Range{First: l.NextHopBase, Last: l.NextHopBase + idSpace - 1},
+		Rules:    fib.Range{First: l.Priorities.Main - 1, Last: l.Priorities.Balance},
+	}
+}
+
+func familyIndex(f fib.Family) uint32 {
+	if f == fib.IPv6 {
+		return 1
+	}
+	return 0
+}
+
+func (l Layout) hopID(n int, f fib.Family) uint32 {
+	return l.NextHopBase + uint32(n)*idsPerUplink + 2*familyIndex(f)
+}
+
+func (l Layout) groupID(f fib.Family) uint32 {
+	return l.NextHopBase + groupIDs + familyIndex(f)
+}
+
+// buckets returns the size of the bucket tables. It must not depend on weights
+// or verdicts, because the kernel fixes it for the life of a group. Both sizes
+// divide evenly by the usual ratios and leave a standby of weight 1 beside one
+// active member of weight 255 without a bucket; see docs/design.md.
+func (l Layout) buckets() uint16 {
+	if len(l.Uplinks) <= 6 {
+		return 60
+	}
+	return 120
+}
+
+// Desired draws the whole state that the kernel is to hold.
+func (l Layout) Desired(facts Facts, verdicts Verdicts) fib.Desired {
+	var d fib.Desired
+	for _, f := range fib.Families {
+		if l.present(facts, f) {
+			p := painter{Layout: l, family: f, facts: facts, verdicts: verdicts, d: &d, firstSource: l.Priorities.Mark}
+			p.paint()
+		}
+	}
+	return d
+}
+
+func (l Layout) present(facts Facts, f fib.Family) bool {
+	for w := range facts {
+		if w.Family == f {
+			return true
+		}
+	}
+	return false
+}
+
+// painter draws one family.
+type painter struct {
+	Layout
+	family   fib.Family
+	facts    Facts
+	verdicts Verdicts
+	d        *fib.Desired
+	group    []fib.Member
+	subnets  []netip.Prefix
+	// firstSource is the lowest priority of a source rule drawn so far.
+	firstSource uint32
+}
+
+func (p *painter) paint() {
+	for n, u := range p.Uplinks {
+		fact := p.facts[Way{u.Name, p.family}]
+		p.uplink(n, u, fact)
+		p.sources(n, u, fact)
+		p.rule(fib.Rule{Priority: p.at(p.Priorities.Mark, n, p.Priorities.Balance-2), Mark: u.Mark, Mask: p.MarkMask, Table: u.Table})
+	}
+	p.balance()
+}
+
+// at returns first+n, but no more than last: rules that share a priority select
+// different packets, so their order does not matter.
+func (p *painter) at(first uint32, n int, last uint32) uint32 {
+	return min(first+uint32(n), last)
+}
+
+func (p *painter) rule(r fib.Rule) {
+	r.Family = p.family
+	p.d.Rules = append(p.d.Rules, r)
+}
+
+// uplink draws the table of one uplink, whatever its verdict, and its next hop.
+func (p *painter) uplink(n int, u Place, fact Fact) {
+	guard := fib.Route{Table: u.Table, Dst: p.family.Any(), Metric: metricGuard, Type: fib.RouteProhibit}
+	p.d.Routes = append(p.d.Routes, guard)
+	if !fact.Usable {
+		return
+	}
+	id := p.hopID(n, p.family)
+	hopFamily := p.family
+	if fact.Gateway.IsValid() {
+		hopFamily = fib.FamilyOf(fact.Gateway) // IPv4 over an IPv6 gateway: RFC 8950.
+	}
+	p.d.NextHops = append(p.d.NextHops, fib.NextHop{
+		ID: id, Family: hopFamily, Device: fact.Device, Gateway: fact.Gateway, OnLink: u.OnLink && fact.Gateway.IsValid(),
+	})
+	p.d.Routes = append(p.d.Routes, fib.Route{
+		Table: u.Table, Dst: p.family.Any(), Metric: metricLive, Type: fib.RouteUnicast, NextHopID: id, Source: fact.Preferred,
+	})
+	for _, subnet := range fact.Subnets {
+		if local(subnet) {
+			continue
+		}
+		subnet = subnet.Masked()
+		p.subnets = append(p.subnets, subnet)
+		p.d.Routes = append(p.d.Routes, fib.Route{
+			Table: u.Table, Dst: subnet, Metric: metricLive, Type: fib.RouteUnicast,
+			Hops: []fib.Hop{{Device: fact.Device, Weight: 1}},
+		})
+	}
+	switch p.verdicts[Way{u.Name, p.family}].Role {
+	case Active:
+		p.group = append(p.group, fib.Member{NextHop: id, Weight: u.Weight})
+	case Standby:
+		p.group = append(p.group, fib.Member{NextHop: id, Weight: u.Weight, Standby: true})
+	case RoleNone:
+	}
+}
+
+func (p *painter) sources(n int, u Place, fact Fact) {
+	for _, src := range fact.Sources {
+		if local(src) {
+			continue
+		}
+		priority := p.at(p.Priorities.Source, n, p.Priorities.Mark-1)
+		p.firstSource = min(p.firstSource, priority)
+		p.rule(fib.Rule{Priority: priority, From: src.Masked(), Table: u.Table})
+	}
+}
+
+// local reports whether the addresses of p mean something on one link only, or
+// name no single host: they occur on every interface (RFC 4291 section 2.5.6), so
+// that no uplink can own them. 169.254.0.0/16 is not among them, because
+// providers number their links from it.
+func local(p netip.Prefix) bool {
+	a := p.Addr()
+	return a.IsMulticast() || a.Is6() && a.IsLinkLocalUnicast()
+}
+
+// balance draws the group, its default and the rules that belong to no uplink.
+func (p *painter) balance() {
+	if len(p.group) > 0 {
+		id := p.groupID(p.family)
+		p.d.Groups = append(p.d.Groups, fib.Group{
+			ID: id, Type: fib.GroupResilient, Members: p.group,
+			Buckets: p.buckets(), IdleTimer: p.IdleTimer, UnbalancedTimer: p.UnbalancedTimer,
+		})
+		p.d.Routes = append(p.d.Routes, fib.Route{
+			Table: p.BalanceTable, Dst: p.family.Any(), Metric: metricLive, Type: fib.RouteUnicast, NextHopID: id,
+		})
+	}
+	if p.FailClosed {
+		p.d.Routes = append(p.d.Routes, fib.Route{
+			Table: p.BalanceTable, Dst: p.family.Any(), Metric: metricGuard, Type: fib.RouteProhibit,
+		})
+	}
+	p.rule(fib.Rule{Priority: p.Priorities.Main, Table: mainTable, MinPrefixLen: 1})
+	p.rule(fib.Rule{Priority: p.Priorities.Balance, Table: p.BalanceTable})
+	// The kernel follows a goto only if a rule has exactly that priority; the
+	// first mark rule always exists.
+	seen := map[netip.Prefix]bool{}
+	for _, subnet := range p.subnets {
+		if !seen[subnet] {
+			seen[subnet] = true
+			p.rule(fib.Rule{Priority: p.Priorities.Main - 1, To: subnet, Goto: p.firstSource})
+		}
+	}
+	if len(seen) > 0 {
+		p.rule(fib.Rule{Priority: p.Priorities.Balance - 1, Table: mainTable, MinPrefixLen: 1})
+	}
+}
+
+// mainTable is RT_TABLE_MAIN.
+const mainTable = 254
