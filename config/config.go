@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 )
@@ -59,6 +60,23 @@ const (
 	Withdraw
 )
 
+// String returns the word of the file, "unknown" for the zero value.
+func (e OnExit) String() string {
+	switch e {
+	case 0:
+		return "unknown"
+	case Keep:
+		return "keep"
+	case Withdraw:
+		return "withdraw"
+	default:
+		panic(fmt.Sprintf("OnExit %d does not exist", uint8(e)))
+	}
+}
+
+// known says whether e is one of the choices.
+func (e OnExit) known() bool { return e == Keep || e == Withdraw }
+
 // AllDead says what carries the traffic when no uplink of a family is fit.
 type AllDead uint8
 
@@ -71,6 +89,25 @@ const (
 	// WithdrawAll drops the traffic with "prohibited".
 	WithdrawAll
 )
+
+// String returns the word of the file, "unknown" for the zero value.
+func (a AllDead) String() string {
+	switch a {
+	case 0:
+		return "unknown"
+	case KeepLast:
+		return "keep-last"
+	case KeepAll:
+		return "keep-all"
+	case WithdrawAll:
+		return "withdraw"
+	default:
+		panic(fmt.Sprintf("AllDead %d does not exist", uint8(a)))
+	}
+}
+
+// known says whether a is one of the choices.
+func (a AllDead) known() bool { return a == KeepLast || a == KeepAll || a == WithdrawAll }
 
 // Hold is how long good news has to wait (RFC 2439 for the penalty).
 type Hold struct {
@@ -124,12 +161,28 @@ type Neighbour struct {
 
 // ICMP configures echo probes.
 type ICMP struct {
-	Targets           []netip.Addr
-	Quorum            int
+	// Targets of both families, 1..32; each family stands for itself.
+	Targets []netip.Addr
+	// Quorum is how many targets of a family must be up; 0 is the majority of
+	// the targets of that family. See QuorumOf.
+	Quorum int
+	// Interval between probes to one target, at least 10ms. Timeout is when a
+	// probe without an answer is lost, at most Interval*Down.
 	Interval, Timeout time.Duration
-	Down, Up          int
+	// Down and Up are how many lost probes or answers in a row (1..100) change
+	// what is thought of a target.
+	Down, Up int
 	// LossEnter and LossLeave are shares, 0..1; LossEnter 0 disables them.
 	LossEnter, LossLeave float64
 	// LatencyEnter 0 disables the latency threshold.
 	LatencyEnter, LatencyLeave time.Duration
+}
+
+// QuorumOf returns how many of n targets of one family must be up: Quorum, or
+// the majority if that is 0.
+func (m *ICMP) QuorumOf(n int) int {
+	if m.Quorum > 0 {
+		return m.Quorum
+	}
+	return n/2 + 1
 }

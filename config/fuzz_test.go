@@ -1,0 +1,72 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// FuzzParse holds that any text in any format either gives problems that print
+// well, or a Config that is valid by itself. The last argument is one variable
+// of the environment.
+func FuzzParse(f *testing.F) {
+	names := []string{"a.yaml", "a.toml", "a.json"}
+	index := map[string]uint8{"yaml": 0, "toml": 1, "json": 2}
+	files, err := filepath.Glob("../examples/*")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		format, ok := formatOf(file)
+		if !ok {
+			continue
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(index[format], data, "")
+	}
+	for name, text := range full {
+		format, _ := formatOf(name)
+		f.Add(index[format], []byte(text), "UPLINKS_0_WEIGHT=3")
+	}
+	f.Add(uint8(0), []byte(two), "HOLD_UP=5s")
+	f.Add(uint8(0), []byte("uplinks:\n  - &a {name: a, interface: b}\n  - {<<: *a, name: b, interface: c}\n"), "UPLINKS_B_ICMP=on")
+	f.Add(uint8(1), []byte("a.b.c = [[1], {x = 2}]\n[[uplinks]]\n[uplinks.icmp]\n[[uplinks.x]]\n"), "UPLINKS_0_SOURCE=1.1.1.1,::1")
+	f.Add(uint8(2), []byte(`{"Hold": {"up": 1}, "hold": [null, {}], "uplinks": [null, {"icmp": null}]}`), "HOLD=3")
+	f.Fuzz(func(t *testing.T, format uint8, data []byte, variable string) {
+		name := names[int(format)%len(names)]
+		c, err := Parse(name, data, []string{envPrefix + variable})
+		if err == nil {
+			if err := c.Validate(); err != nil {
+				t.Fatalf("accepted, and yet:\n%v", err)
+			}
+			return
+		}
+		problems, ok := errors.AsType[Problems](err)
+		if !ok || len(problems) == 0 || c != nil {
+			t.Fatalf("got a %T (%v) and the configuration %v", err, err, c)
+		}
+		lines := strings.Count(string(data), "\n") + 1
+		for i, p := range problems {
+			if p.File != name && p.File != environmentFile {
+				t.Errorf("%v: names the file %q", p, p.File)
+			}
+			// The YAML library counts other line ends, too, and names the line
+			// behind the last one.
+			if name != "a.yaml" && (p.Line < 0 || p.Line > lines+1) {
+				t.Errorf("%v: the file has %d lines", p, lines)
+			}
+			if p.Message == "" || strings.Contains(p.Message, "%!") {
+				t.Errorf("problem %d has the message %q", i, p.Message)
+			}
+			if utf8.Valid(data) && utf8.ValidString(variable) && !utf8.ValidString(p.String()) {
+				t.Errorf("problem %d is not UTF-8: %q", i, p.String())
+			}
+		}
+	})
+}
