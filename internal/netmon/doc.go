@@ -4,14 +4,30 @@
 // It owns one netlink subscription and the latest [Snapshot]. An event is never
 // applied: it means "look again". The monitor reads the parts that may have
 // changed, publishes a new snapshot and pokes its owner. A lost event (ENOBUFS),
-// an interrupted dump or a closed socket makes it reconnect and read everything.
+// an interrupted dump or a closed socket makes it reconnect and read everything;
+// and once a minute it reads everything for no reason at all.
+//
+// It also keeps watched neighbours fresh. It never sends ARP or neighbour
+// solicitations of its own: it asks the kernel to probe, so that the kernel's
+// retransmission timer (one per second, RFC 4861 section 7.3.3) holds for the
+// host as a whole.
 //
 // # Goroutines and blocking
 //
 // [Monitor.Run] runs on the goroutine of its caller until the context ends; it
-// never returns for any other reason. [Monitor.Snapshot] never blocks on the
-// kernel. The poke function must not block.
+// never returns for any other reason. Beside it run a goroutine that reads the
+// event socket and, while default routes are read, one more: a table may hold a
+// million routes and the news of a lost carrier must not wait behind them.
+// [Monitor.Snapshot] never blocks on the kernel. The poke function must not block.
 //
-// References: rtnetlink(7), RFC 4861 section 7.3 (neighbour states),
-// include/uapi/linux/neighbour.h.
+// # Namespace and rights
+//
+// All sockets belong to the network namespace of the thread that called [New],
+// also those that are opened again later from another thread. Probing neighbours
+// needs CAP_NET_ADMIN; only a monitor whose namespace is not that of the process
+// needs CAP_SYS_ADMIN (setns(2)) on top. Linux 5.0 or newer.
+//
+// References: rtnetlink(7), netlink(7), RFC 4861 section 7.3 (neighbour states),
+// RFC 7048 (patience with a silent neighbour), include/uapi/linux/neighbour.h,
+// net/core/neighbour.c.
 package netmon

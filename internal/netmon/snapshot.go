@@ -2,6 +2,7 @@ package netmon
 
 import (
 	"net/netip"
+	"strconv"
 	"time"
 )
 
@@ -50,12 +51,14 @@ type Address struct {
 	Temporary bool
 }
 
-// Default is somebody else's default route over one device.
+// Default is somebody else's default route over one device. A multipath route is
+// one Default per hop, a route on a next-hop object one per hop of the object.
 type Default struct {
 	LinkIndex int
 	// Dst is 0.0.0.0/0 or ::/0 and tells the family.
 	Dst netip.Prefix
-	// Gateway is the zero Addr for a device route.
+	// Gateway is the zero Addr for a device route. It has no zone, and may be an
+	// IPv6 address in an IPv4 route (RFC 8950).
 	Gateway  netip.Addr
 	Metric   uint32
 	Protocol uint8
@@ -68,11 +71,16 @@ type NeighbourKey struct {
 	Address   netip.Addr
 }
 
-// Neighbour is the kernel's opinion of a watched neighbour.
+// Neighbour is the kernel's opinion of a watched neighbour. The zero value stands
+// for a neighbour whose link does not exist.
 type Neighbour struct {
-	State NUD
+	// Address is the address of the neighbour, without a zone.
+	Address netip.Addr
+	State   NUD
 	// Failures counts the rounds of solicitations that ended in FAILED since
-	// the neighbour was last REACHABLE.
+	// the neighbour was last REACHABLE. Rounds that end while the link is down or
+	// has no address to ask from do not count; the loss of the entry, as after a
+	// loss of carrier, neither counts nor resets.
 	Failures int
 	// Since is when State was entered.
 	Since time.Time
@@ -98,3 +106,29 @@ const (
 	NUDNoARP
 	NUDPermanent
 )
+
+// String is the word of iproute2, or "absent".
+func (s NUD) String() string {
+	switch s {
+	case NUDAbsent:
+		return "absent"
+	case NUDIncomplete:
+		return "incomplete"
+	case NUDReachable:
+		return "reachable"
+	case NUDStale:
+		return "stale"
+	case NUDDelay:
+		return "delay"
+	case NUDProbe:
+		return "probe"
+	case NUDFailed:
+		return "failed"
+	case NUDNoARP:
+		return "noarp"
+	case NUDPermanent:
+		return "permanent"
+	default:
+		return "state " + strconv.Itoa(int(s))
+	}
+}

@@ -1,0 +1,84 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Blackhole makes the host drop, without a word, everything that it would route
+// for others, in both families. It still answers for its own addresses: ARP,
+// neighbour discovery and ping. This is the failure behind a gateway that looks
+// healthy. Asking for what is already so is no error.
+func (h *Host) Blackhole(on bool) error {
+	var errs []error
+	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
+		rule := blackholeRule(family)
+		var err error
+		if on {
+			err = h.nl.RuleAdd(rule)
+			if errors.Is(err, unix.EEXIST) {
+				err = nil
+			}
+		} else {
+			err = h.nl.RuleDel(rule)
+			if errors.Is(err, unix.ENOENT) {
+				err = nil
+			}
+		}
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("set blackhole %t on %s: %w", on, h.name, err)
+	}
+	return nil
+}
+
+// blackholeRule matches what came in by a device. The kernel puts it behind the
+// rule of the local table, which has the same priority, so that what is for the
+// host itself never meets it; "not iif lo" lets the host's own answers out.
+func blackholeRule(family int) *netlink.Rule {
+	r := netlink.NewRule()
+	r.Family = family
+	r.Priority = 0
+	r.IifName = "lo"
+	r.Invert = true
+	r.Type = unix.RTN_BLACKHOLE
+	return r
+}
+
+// DeafGateway makes the host ignore ARP and IPv6 on dev, as a gateway does whose
+// processor hangs: whoever sends by it sees the neighbour fail. Packets of IPv4
+// that others still address to its MAC are forwarded until their neighbour entry
+// expires; combine it with Blackhole for a gateway that is altogether dead. IPv6
+// addresses and the routes over dev come back when it hears again. Asking for
+// what is already so is no error.
+func (h *Host) DeafGateway(dev string, on bool) error {
+	if err := h.setDeaf(dev, on); err != nil {
+		return fmt.Errorf("set deaf %t on %s %s: %w", on, h.name, dev, err)
+	}
+	return nil
+}
+
+func (h *Host) setDeaf(dev string, on bool) error {
+	link, err := h.nl.LinkByName(dev)
+	if err != nil {
+		return err
+	}
+	setARP, disable := h.nl.LinkSetARPOn, "0"
+	if on {
+		setARP, disable = h.nl.LinkSetARPOff, "1"
+	}
+	if err := h.Sysctl("net/ipv6/conf/"+dev+"/disable_ipv6", disable); err != nil {
+		return err
+	}
+	if err := setARP(link); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.remember(dev).deaf = on
+	return h.restore(link)
+}

@@ -1,0 +1,330 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// socketKind is how ICMP is spoken.
+type socketKind uint8
+
+const (
+	socketUnknown socketKind = iota
+	// socketRaw needs CAP_NET_RAW and hears everything.
+	socketRaw
+	// socketPing (net.ipv4.ping_group_range) needs nothing, but hears neither
+	// errors nor redirects: losses are found by the timeout and there is no
+	// advice.
+	socketPing
+)
+
+// socket is a conn on a non-blocking ICMP socket, bound to device and source.
+type socket struct {
+	file   *os.File
+	raw    syscall.RawConn
+	v6     bool
+	kind   socketKind
+	name   string // of the device
+	device int    // its index
+
+	// The callbacks of raw and what they work on live here, so that a probe
+	// allocates no closures.
+	sendFD, receiveFD, pollFD, checkFD func(uintptr)
+	waitFD                             func(uintptr) bool
+
+	to4     unix.SockaddrInet4
+	to6     unix.SockaddrInet6
+	to      unix.Sockaddr
+	message []byte
+	data    [2048]byte
+	control [256]byte
+	n, oobn int
+	from    unix.Sockaddr
+	poll    [1]unix.PollFd
+	err     error
+}
+
+// openSocket opens a raw socket, or a ping socket where that is not permitted.
+func openSocket(config Config, id identity) (conn, error) {
+	s, err := openKind(config, id, socketRaw)
+	if err == nil {
+		return s, nil
+	}
+	if !errors.Is(err, unix.EPERM) {
+		return nil, err
+	}
+	s, pingErr := openKind(config, id, socketPing)
+	if pingErr != nil {
+		return nil, errors.Join(err, pingErr)
+	}
+	return s, nil
+}
+
+func openKind(config Config, id identity, kind socketKind) (*socket, error) {
+	if !config.Source.IsValid() {
+		return nil, errors.New("no source address")
+	}
+	v6 := config.Source.Is6()
+	domain, protocol := unix.AF_INET, unix.IPPROTO_ICMP
+	if v6 {
+		domain, protocol = unix.AF_INET6, unix.IPPROTO_ICMPV6
+	}
+	style, what := unix.SOCK_RAW, "create raw socket"
+	if kind == socketPing {
+		style, what = unix.SOCK_DGRAM, "create ping socket"
+	}
+	fd, err := unix.Socket(domain, style|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protocol)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	s := &socket{v6: v6, kind: kind, name: config.Device}
+	if err := s.configure(fd, config, id); err != nil {
+		return nil, errors.Join(err, closeFD(fd))
+	}
+	s.file = os.NewFile(uintptr(fd), "icmp")
+	if s.raw, err = s.file.SyscallConn(); err != nil {
+		return nil, errors.Join(fmt.Errorf("poll socket: %w", err), s.file.Close())
+	}
+	s.prepare()
+	return s, nil
+}
+
+func closeFD(fd int) error {
+	if err := unix.Close(fd); err != nil {
+		return fmt.Errorf("close socket: %w", err)
+	}
+	return nil
+}
+
+// configure binds the socket and sets what it wants to hear. The device comes
+// first: a link-local source is meaningless without it.
+func (s *socket) configure(fd int, config Config, id identity) error {
+	if err := unix.BindToDevice(fd, s.name); err != nil {
+		return fmt.Errorf("bind to device %s: %w", s.name, err)
+	}
+	// What the socket is really bound to, also if the name has moved to
+	// another device meanwhile.
+	device, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX)
+	if err != nil {
+		return fmt.Errorf("read index of device %s: %w", s.name, err)
+	}
+	s.device = device
+	if config.Mark != 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(config.Mark)); err != nil {
+			return fmt.Errorf("set mark %#x: %w", config.Mark, err)
+		}
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
+		return fmt.Errorf("ask for timestamps: %w", err)
+	}
+	level, option := unix.IPPROTO_IP, unix.IP_PKTINFO
+	if s.v6 {
+		level, option = unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO
+	}
+	if err := unix.SetsockoptInt(fd, level, option, 1); err != nil {
+		return fmt.Errorf("ask for packet info: %w", err)
+	}
+	if s.kind == socketRaw {
+		if err := s.filter(fd, id); err != nil {
+			return err
+		}
+	}
+	return s.bind(fd, config.Source, id)
+}
+
+// bind sets the source. The port of a ping socket is its ICMP identifier.
+func (s *socket) bind(fd int, source netip.Addr, id identity) error {
+	port := 0
+	if s.kind == socketPing {
+		port = int(id.id)
+	}
+	if err := unix.Bind(fd, s.address(source, port)); err != nil {
+		return fmt.Errorf("bind to source %s: %w", source, err)
+	}
+	return nil
+}
+
+// address fills the reusable socket address. It is valid until the next call.
+func (s *socket) address(a netip.Addr, port int) unix.Sockaddr {
+	if !s.v6 {
+		s.to4 = unix.SockaddrInet4{Addr: a.As4(), Port: port}
+		return &s.to4
+	}
+	s.to6 = unix.SockaddrInet6{Addr: a.As16(), Port: port}
+	if a.IsLinkLocalUnicast() {
+		s.to6.ZoneId = uint32(s.device)
+	}
+	return &s.to6
+}
+
+// filter lets in what parse knows. The first filter goes by type, the second
+// holds back the echo replies of other programs: a raw socket sees all replies
+// that the host gets on the device.
+func (s *socket) filter(fd int, id identity) error {
+	if s.v6 {
+		var f unix.ICMPv6Filter // a set bit blocks
+		for i := range f.Data {
+			f.Data[i] = ^uint32(0)
+		}
+		for _, t := range []int{v6EchoReply, v6Unreachable, v6Redirect} {
+			f.Data[t/32] &^= 1 << (t % 32)
+		}
+		if err := unix.SetsockoptICMPv6Filter(fd, unix.SOL_ICMPV6, unix.ICMPV6_FILTER, &f); err != nil {
+			return fmt.Errorf("filter ICMPv6 types: %w", err)
+		}
+	} else {
+		pass := int32(1<<v4EchoReply | 1<<v4Unreachable | 1<<v4Redirect)
+		if err := unix.SetsockoptInt(fd, unix.SOL_RAW, unix.ICMP_FILTER, int(^pass)); err != nil {
+			return fmt.Errorf("filter ICMP types: %w", err)
+		}
+	}
+	program := replyFilter(s.v6, id)
+	fprog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
+	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &fprog); err != nil {
+		return fmt.Errorf("filter ICMP identifiers: %w", err)
+	}
+	return nil
+}
+
+// replyFilter is a classic BPF program that drops echo replies with another
+// identifier. An IPv4 raw socket shows it the IP header, an IPv6 one does not
+// (net/ipv4/raw.c raw_rcv, net/ipv6/raw.c rawv6_rcv).
+func replyFilter(v6 bool, id identity) []unix.SockFilter {
+	start := unix.SockFilter{Code: unix.BPF_LDX | unix.BPF_B | unix.BPF_MSH, K: 0}
+	reply := uint32(v4EchoReply)
+	if v6 {
+		start = unix.SockFilter{Code: unix.BPF_LDX | unix.BPF_W | unix.BPF_IMM, K: 0}
+		reply = v6EchoReply
+	}
+	return []unix.SockFilter{
+		start, // X = offset of the ICMP header
+		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_IND, K: 0},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: reply, Jt: 0, Jf: 2},
+		{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_IND, K: 4},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(id.id), Jt: 0, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: 0xffffffff},
+		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
+	}
+}
+
+// prepare makes the callbacks.
+func (s *socket) prepare() {
+	s.sendFD = func(fd uintptr) {
+		s.err = retry(func() error { return unix.Sendto(int(fd), s.message, 0, s.to) })
+	}
+	s.receiveFD = func(fd uintptr) {
+		s.err = retry(func() (err error) {
+			s.n, s.oobn, _, s.from, err = unix.Recvmsg(int(fd), s.data[:], s.control[:], 0)
+			return err
+		})
+	}
+	s.pollFD = func(fd uintptr) {
+		s.poll[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+		s.n, s.err = unix.Poll(s.poll[:], 0)
+	}
+	// An edge may have passed before the runtime began to wait for it.
+	s.waitFD = func(fd uintptr) bool {
+		s.pollFD(fd)
+		return s.n > 0
+	}
+	s.checkFD = func(fd uintptr) { s.err = s.check(int(fd)) }
+}
+
+func retry(call func() error) error {
+	for {
+		if err := call(); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+func (s *socket) send(to netip.Addr, message []byte) error {
+	s.to, s.message = s.address(to, 0), message
+	if err := s.raw.Control(s.sendFD); err != nil {
+		return err
+	}
+	return s.err
+}
+
+func (s *socket) receive(p *packet) error {
+	if err := s.raw.Control(s.receiveFD); err != nil {
+		return err
+	}
+	if s.err == unix.EAGAIN {
+		return errEmpty
+	}
+	if s.err != nil {
+		return s.err
+	}
+	*p = packet{data: s.data[:s.n], from: address(s.from)}
+	if !s.v6 && s.kind == socketRaw {
+		var ok bool
+		if p.data, ok = stripIPv4(p.data); !ok {
+			p.data = nil // too short to be believed
+		}
+	}
+	var ingress int
+	ingress, p.kernel = parseControl(s.control[:s.oobn])
+	p.onDevice = ingress == s.device
+	return nil
+}
+
+// address returns the address without port and zone.
+func address(from unix.Sockaddr) netip.Addr {
+	switch a := from.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrFrom4(a.Addr)
+	case *unix.SockaddrInet6:
+		return netip.AddrFrom16(a.Addr)
+	default:
+		return netip.Addr{}
+	}
+}
+
+func (s *socket) wait(until time.Time) error {
+	if err := s.file.SetReadDeadline(until); err != nil {
+		return fmt.Errorf("set deadline: %w", err)
+	}
+	err := s.raw.Read(s.waitFD)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("wait for packets: %w", err)
+	}
+	if err := s.raw.Control(s.checkFD); err != nil {
+		return fmt.Errorf("check device: %w", err)
+	}
+	return s.err
+}
+
+// check returns an error if the name of the device is gone or belongs to
+// another one. The kernel does not tell the socket: on Linux 6.18 a send through
+// a vanished device fails with ENODEV in IPv4, but with ENETUNREACH in IPv6,
+// which is also what a missing route says.
+func (s *socket) check(fd int) error {
+	request, err := unix.NewIfreq(s.name)
+	if err != nil {
+		return fmt.Errorf("look up device %s: %w", s.name, err)
+	}
+	if err := unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, request); err != nil {
+		return fmt.Errorf("look up device %s: %w", s.name, err)
+	}
+	if index := int(request.Uint32()); index != s.device {
+		return fmt.Errorf("device %s has index %d, was %d: %w", s.name, index, s.device, unix.ENODEV)
+	}
+	return nil
+}
+
+func (s *socket) close() error {
+	if err := s.file.Close(); err != nil {
+		return fmt.Errorf("close socket: %w", err)
+	}
+	return nil
+}
