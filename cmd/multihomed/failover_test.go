@@ -1,0 +1,161 @@
+package main
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/multihomed/multihomed/internal/lab"
+)
+
+// twoISPs is the site of the classic script: an ethernet and a point-to-point
+// link, weights 2:3.
+func twoISPs(t *testing.T) *rig {
+	r := newRig(t, lab.ISP{Name: "ether"}, lab.ISP{Name: "pptp", PointToPoint: true})
+	r.configure("hold: {up: 1s}", map[string]string{
+		"ether": "weight: 2\n" + r.icmp("ether"),
+		"pptp":  "weight: 3\n" + r.icmp("pptp"),
+	})
+	return r
+}
+
+// settled waits until both uplinks carry traffic.
+func (r *rig) settled() {
+	r.t.Helper()
+	for _, a := range r.site.Accesses {
+		r.role(a.Name, "active")
+	}
+}
+
+// TestFailover_Shares: 1,000 flows spread by weight, within 5 points, and no flow
+// uses two uplinks (MP-01, MP-08).
+func TestFailover_Shares(t *testing.T) {
+	r := twoISPs(t)
+	r.start()
+	r.settled()
+	ether, pptp := r.tap("ether"), r.tap("pptp")
+	f := r.flows(1000, 5)
+	r.wait("every flow was seen", func() bool { return len(ether.Seen(f))+len(pptp.Seen(f)) >= 1000 })
+	a, b := ether.Seen(f), pptp.Seen(f)
+	for flow := range a {
+		if _, both := b[flow]; both {
+			t.Errorf("flow %d used both uplinks", flow)
+		}
+	}
+	share := 100 * float64(len(a)) / float64(len(a)+len(b))
+	t.Logf("shares of %d flows: ether %.1f %%, pptp %.1f %%; wanted 40/60", len(a)+len(b), share, 100-share)
+	if share < 35 || share > 45 {
+		t.Errorf("ether carries %.1f %% of the flows, want 40 within 5 points", share)
+	}
+}
+
+// TestFailover_SilentCut: the ISP drops everything while the carrier stays; with
+// ICMP at 200 ms x 3 the traffic moves within 3 x 200 ms + 250 ms (DGD-01,
+// DGD-11: the gateway itself still answers).
+func TestFailover_SilentCut(t *testing.T) {
+	r := twoISPs(t)
+	r.start()
+	r.settled()
+	pptp := r.tap("pptp")
+	f := r.flows(100, 100)
+	r.wait("traffic flows", func() bool { return f.Results().Received > 1000 })
+
+	cut := time.Now()
+	r.must(r.site.CutSilently("ether", true))
+	r.role("ether", "standby")
+	r.wait("every flow is on pptp", func() bool { return len(pptp.SeenSince(f, cut)) == 100 })
+	moved := time.Now()
+	outage := f.Watch(cut.Add(-100*time.Millisecond), moved).Longest.Duration
+	t.Logf("longest outage %v, limit 850 ms", outage.Round(time.Millisecond))
+	if limit := 3*200*time.Millisecond + 250*time.Millisecond; outage > limit {
+		t.Errorf("traffic moved after %v, want at most %v", outage, limit)
+	}
+	if outage == 0 {
+		t.Error("nothing was lost: the cut did not cut")
+	}
+
+	r.must(r.site.CutSilently("ether", false))
+	r.role("ether", "active")
+}
+
+// TestFailover_Carrier: carrier loss costs the flows less than 50 ms, whether the
+// daemon runs or is stopped: the kernel fails over by itself.
+func TestFailover_Carrier(t *testing.T) {
+	for _, stopped := range []bool{false, true} {
+		name := map[bool]string{false: "daemon running", true: "daemon stopped"}[stopped]
+		t.Run(name, func(t *testing.T) {
+			r := twoISPs(t)
+			r.start()
+			r.settled()
+			pptp := r.tap("pptp")
+			f := r.flows(100, 500)
+			r.wait("traffic flows", func() bool { return f.Results().Received > 5000 })
+			if stopped {
+				r.must(r.daemon.Process.Signal(syscall.SIGSTOP))
+			}
+			cut := time.Now()
+			r.must(r.site.Carrier("ether", false))
+			r.wait("every flow is on pptp", func() bool { return len(pptp.SeenSince(f, cut.Add(time.Second))) == 100 })
+			res := f.Watch(cut.Add(-100*time.Millisecond), time.Now().Add(-100*time.Millisecond))
+			t.Logf("longest outage %v (limit 50 ms), %d packets lost of %d, worst lateness of the sender %v",
+				res.Longest.Duration.Round(time.Millisecond), res.Lost, res.Sent, res.MaxSendDelay.Round(time.Millisecond))
+			if res.Longest.Duration >= 50*time.Millisecond {
+				t.Errorf("a flow was silent for %v, want less than 50 ms", res.Longest.Duration)
+			}
+			if stopped {
+				r.must(r.daemon.Process.Signal(syscall.SIGCONT))
+			}
+			r.must(r.site.Carrier("ether", true))
+			r.settled()
+		})
+	}
+}
+
+// TestFailover_NoTierLeak: with everything alive a backup tier gets no packet.
+func TestFailover_Tiers(t *testing.T) {
+	r := newRig(t, lab.ISP{Name: "fiber"}, lab.ISP{Name: "cable"}, lab.ISP{Name: "lte", PointToPoint: true})
+	r.configure("hold: {up: 1s}\ngroup: {idle-timer: 1s, unbalanced-timer: 3s}", map[string]string{
+		"fiber": r.icmp("fiber"),
+		"cable": r.icmp("cable"),
+		"lte":   "tier: 2\n" + r.icmp("lte"),
+	})
+	r.start()
+	r.role("fiber", "active")
+	r.role("cable", "active")
+	r.role("lte", "standby")
+	lte, fiber := r.tap("lte"), r.tap("fiber")
+	f := r.flows(200, 50)
+	r.wait("traffic flows", func() bool { return f.Results().Received > 5000 })
+	if n := len(lte.Seen(f)); n > 0 {
+		t.Errorf("the backup carries %d flows although both lines are alive", n)
+	}
+	// DGD-02: kill one after the other; revive in another order.
+	r.must(r.site.CutSilently("fiber", true))
+	r.role("fiber", "none")
+	r.must(r.site.CutSilently("cable", true))
+	r.role("lte", "active")
+	cut := time.Now()
+	r.wait("every flow is on lte", func() bool { return len(lte.SeenSince(f, cut)) == 200 })
+	// DGD-15: the better tier is still judged, and its return is seen.
+	r.must(r.site.CutSilently("fiber", false))
+	r.role("fiber", "active")
+	back := time.Now()
+	r.wait("every flow is on fiber", func() bool { return len(fiber.SeenSince(f, back)) == 200 })
+	left := time.Now()
+	r.wait("time passes", func() bool { return time.Since(left) > 300*time.Millisecond })
+	if n := len(lte.SeenSince(f, left)); n > 0 {
+		t.Errorf("%d flows stay on the backup after the return", n)
+	}
+}
+
+// ruleLines returns the lines of `ip rule` that carry our protocol number.
+func (r *rig) ruleLines(family string) []string {
+	var ours []string
+	for _, l := range strings.Split(r.ip(family+" rule"), "\n") {
+		if strings.Contains(l, "proto 221") {
+			ours = append(ours, l)
+		}
+	}
+	return ours
+}

@@ -1,0 +1,81 @@
+package engine
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/multihomed/multihomed/internal/uplink"
+)
+
+// Board holds the latest word of every source. Sources put, the engine looks;
+// nobody waits for anybody.
+type Board struct {
+	poke chan struct{}
+
+	mu       sync.Mutex // guards evidence
+	evidence uplink.Snapshot
+}
+
+// NewBoard returns an empty board.
+func NewBoard() *Board {
+	return &Board{poke: make(chan struct{}, 1), evidence: uplink.Snapshot{}}
+}
+
+// Put replaces what e's source said before, and pokes the engine if that changes
+// anything that a decision could depend on. Since is kept while the opinion stays
+// the same, and is now where e has none.
+func (b *Board) Put(e uplink.Evidence) {
+	b.mu.Lock()
+	old, known := b.evidence[e.Source]
+	if e.Since.IsZero() {
+		e.Since = time.Now()
+	}
+	if known && old.Opinion == e.Opinion && len(e.Targets) == 0 {
+		e.Since = old.Since
+	}
+	b.evidence[e.Source] = e
+	b.mu.Unlock()
+	if !known || differs(old, e) {
+		b.Poke()
+	}
+}
+
+// Drop removes what a source said: it does not exist any more.
+func (b *Board) Drop(src uplink.Source) {
+	b.mu.Lock()
+	_, known := b.evidence[src]
+	delete(b.evidence, src)
+	b.mu.Unlock()
+	if known {
+		b.Poke()
+	}
+}
+
+// Snapshot returns a copy of everything on the board.
+func (b *Board) Snapshot() uplink.Snapshot {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.evidence)
+}
+
+// Poke makes the engine look. It never blocks.
+func (b *Board) Poke() {
+	select {
+	case b.poke <- struct{}{}:
+	default:
+	}
+}
+
+// C has a value when the engine should look.
+func (b *Board) C() <-chan struct{} { return b.poke }
+
+// differs reports whether a decision could differ between two words of one
+// source. Fresh figures with the same opinions are for the status only.
+func differs(a, b uplink.Evidence) bool {
+	return a.Opinion != b.Opinion || a.Reason != b.Reason ||
+		!slices.EqualFunc(a.Targets, b.Targets, func(x, y uplink.Target) bool {
+			return x.Address == y.Address && x.Opinion == y.Opinion
+		})
+}

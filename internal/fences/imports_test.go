@@ -1,0 +1,104 @@
+package fences
+
+import (
+	"path"
+	"slices"
+	"strings"
+)
+
+// module is the path of this module.
+const module = "github.com/multihomed/multihomed"
+
+// rule says what the non-test files of one package may import of this module.
+type rule struct {
+	imports []string
+	why     string
+}
+
+const (
+	leaf = "leaves stand alone: what two of them share belongs to the caller"
+	pure = "decisions are pure and draw in the words of fib"
+)
+
+// rules has every directory with Go files, and what those may import. A
+// directory stands for itself only.
+var rules = map[string]rule{
+	"fib":             {nil, leaf},
+	"fib/fibtest":     {[]string{"fib"}, "the fake kernel speaks the types of fib"},
+	"config":          {nil, leaf},
+	"bgp":             {nil, leaf},
+	"bfd":             {nil, leaf},
+	"internal/netmon": {nil, leaf},
+	"internal/probe":  {nil, leaf},
+	"internal/status": {nil, leaf},
+	"internal/uplink": {[]string{"fib"}, pure},
+	"internal/engine": {
+		[]string{"fib", "config", "bgp", "bfd", "internal/netmon", "internal/probe", "internal/status", "internal/uplink"},
+		"the engine is the one place where the leaves meet",
+	},
+	"internal/lab":    {nil, "a lab builds networks and knows nothing of the daemon"},
+	"internal/demo":   {[]string{"internal/lab", "internal/status"}, "the demo looks at the daemon from outside"},
+	"internal/fences": {nil, "the fences hold only tests"},
+	"bench":           {[]string{"fib", "internal/lab", "internal/status"}, "a benchmark looks at the daemon from outside"},
+	"cmd/multihomed": {
+		[]string{
+			"fib", "config", "bgp", "bfd", "internal/netmon", "internal/probe", "internal/status", "internal/engine", "internal/demo", "internal/lab",
+		},
+		"a command puts the parts together or asks for something; it decides nothing",
+	},
+}
+
+// testHelpers may be imported by every test.
+var testHelpers = []string{"internal/lab", "fib/fibtest"}
+
+// library is a dependency that stays in few packages.
+type library struct {
+	// prefix of the import path.
+	prefix string
+	homes  []string
+}
+
+var libraries = []library{
+	{"github.com/vishvananda/", []string{"fib", "internal/netmon", "internal/lab"}},
+	{"github.com/osrg/gobgp/", []string{"bgp"}},
+	{"github.com/prometheus/", []string{"internal/status"}},
+	{"github.com/spf13/viper", []string{"config"}},
+	{"github.com/fsnotify/fsnotify", []string{"config"}},
+	{"github.com/spf13/cobra", []string{"cmd/multihomed"}},
+}
+
+// checkImports holds the imports of a file against the rules.
+func checkImports(f source) []finding {
+	var found []finding
+	dir := path.Dir(f.name)
+	r, known := rules[dir]
+	if !known {
+		found = append(found, finding{f.name, 1, "package", "directory " + dir + " has no rule; add it to the table in internal/fences/imports_test.go"})
+	}
+	for _, imp := range f.imports {
+		if own, ok := strings.CutPrefix(imp.path, module+"/"); ok {
+			if known && !mayImport(dir, own, r, f.test) {
+				found = append(found, finding{f.name, imp.line, "import", dir + " must not import " + own + ": " + r.why})
+			}
+			continue
+		}
+		for _, lib := range libraries {
+			if !f.test && strings.HasPrefix(imp.path, lib.prefix) && !slices.Contains(lib.homes, dir) {
+				found = append(found, finding{
+					f.name, imp.line, "library",
+					imp.path + " stays in " + strings.Join(lib.homes, ", ") + "; use the types of that package",
+				})
+			}
+		}
+	}
+	return found
+}
+
+func mayImport(dir, own string, r rule, test bool) bool {
+	if slices.Contains(r.imports, own) {
+		return true
+	}
+	// A test may import its own package from outside and the helpers. The
+	// tests of helpers and commands are no exception to the direction.
+	return test && (own == dir || slices.Contains(testHelpers, own))
+}
