@@ -26,7 +26,7 @@ help: ## this list
 
 .PHONY: build
 build: ## bin/multihomed
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/multihomed ./cmd/multihomed
+	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o bin/multihomed ./cmd/multihomed
 
 .PHONY: demo
 demo: build ## two simulated ISPs on this machine: cut one, watch the traffic move, bring it back

@@ -36,6 +36,18 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(uint8(0), []byte(two), "HOLD_UP=5s")
 	f.Add(uint8(0), []byte("uplinks:\n  - &a {name: a, interface: b}\n  - {<<: *a, name: b, interface: c}\n"), "UPLINKS_B_ICMP=on")
+	for _, short := range []string{
+		"uplinks: [{name: a, interface: b}]", "hold: {up: 1s}", "protocol: 0x10\n", "a: &x [*x]", "hold: !!int 3", "? [a]\n: b", "<<: {protocol: 5}",
+		"uplinks: [{name: a, interface: ppp0, neighbour: , icmp: {loss: .nan}}]", "marks: {base: 4294967295, mask: 0xffffffff}",
+	} {
+		f.Add(uint8(0), []byte(short), "UPLINKS_A_WEIGHT=0x3")
+	}
+	for _, short := range []string{"hold.up = '1s'", "[[uplinks]]\nname='a'\ninterface='b'", "[hold]\n[Hold]", "a = [\n# x\n1]", "[a]\n[[a.b]]\n[a.b.c]"} {
+		f.Add(uint8(1), []byte(short), "HOLD_UP=1")
+	}
+	for _, short := range []string{`{"uplinks":[{"name":"a","interface":"b"}]}`, `{"hold":{"up":1,"UP":null}}`, `[]`, `{"protocol":1e2}`} {
+		f.Add(uint8(2), []byte(short), "ON_EXIT=keep")
+	}
 	f.Add(uint8(1), []byte("a.b.c = [[1], {x = 2}]\n[[uplinks]]\n[uplinks.icmp]\n[[uplinks.x]]\n"), "UPLINKS_0_SOURCE=1.1.1.1,::1")
 	f.Add(uint8(2), []byte(`{"Hold": {"up": 1}, "hold": [null, {}], "uplinks": [null, {"icmp": null}]}`), "HOLD=3")
 	f.Fuzz(func(t *testing.T, format uint8, data []byte, variable string) {

@@ -186,8 +186,12 @@ func TestValidateAccepts(t *testing.T) {
 		"leave equals enter": func(c *Config) {
 			c.Uplinks[0].ICMP.LossLeave, c.Uplinks[0].ICMP.LatencyLeave = 0.4, 100*time.Millisecond
 		},
-		"all must answer":            func(c *Config) { c.Uplinks[0].ICMP.Quorum = 2 },
-		"the narrower source first":  func(c *Config) { c.Uplinks[1].Sources = []netip.Prefix{prefix("2001:db8::/32")} },
+		"all must answer":           func(c *Config) { c.Uplinks[0].ICMP.Quorum = 2 },
+		"the narrower source first": func(c *Config) { c.Uplinks[1].Sources = []netip.Prefix{prefix("2001:db8::/32")} },
+		"the same start, narrower first": func(c *Config) {
+			c.Uplinks[0].Sources[1] = prefix("2001:db8::/48")
+			c.Uplinks[1].Sources = []netip.Prefix{prefix("2001:db8::/32")}
+		},
 		"wide and narrow in one":     func(c *Config) { c.Uplinks[0].Sources = append(c.Uplinks[0].Sources, prefix("2001:db8:1::1/128")) },
 		"a target of two uplinks":    func(c *Config) { c.Uplinks[1].ICMP.Targets = c.Uplinks[0].ICMP.Targets },
 		"another uplink's gateway":   func(c *Config) { c.Uplinks[1].Gateways = c.Uplinks[0].Gateways },

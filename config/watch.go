@@ -154,16 +154,16 @@ func (w *watch) event(e fsnotify.Event, ok bool) {
 // returns when to look next.
 func (w *watch) look() time.Duration {
 	now, err := look(w.path)
+	if (err != nil) != w.missing {
+		// What came or went may be a directory on the way: the watch of the old
+		// one would stay, under the name of the new one.
+		w.forget()
+	}
 	switch {
 	case err != nil:
 		if !w.missing {
-			w.missing = true
 			w.log.Warn("the configuration file cannot be seen; what it said stays in force until it is back", "path", w.path, "error", err)
 		}
-		// The directory may be another one by now, under the same name.
-		w.forget()
-		w.subscribe()
-		return w.poll
 	case now != w.seen:
 		w.seen, w.missing = now, false
 		return w.settle
@@ -171,11 +171,11 @@ func (w *watch) look() time.Duration {
 		w.reported = now
 		w.changed()
 	}
-	w.missing = false
+	w.missing = err != nil
 	switch added, complete := w.subscribe(); {
 	case added:
 		return w.settle
-	case complete:
+	case complete && !w.missing:
 		return w.safety
 	default:
 		return w.poll

@@ -37,6 +37,12 @@ func (b *logBuffer) count(part string) int {
 	return strings.Count(b.text.String(), part)
 }
 
+func (b *logBuffer) all() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
 // watching is a watch under test.
 type watching struct {
 	t    *testing.T
@@ -105,17 +111,18 @@ func (s *watching) wants(text string) {
 				return
 			}
 		case <-deadline:
-			s.t.Fatalf("no call for %q; log:\n%s", text, s.log.text.String())
+			s.t.Fatalf("no call for %q; log:\n%s", text, s.log.all())
 		}
 	}
 }
 
-func (s *watching) logs(part string) {
+// logs waits until part was logged n times.
+func (s *watching) logs(part string, n int) {
 	s.t.Helper()
 	deadline := time.Now().Add(patience)
-	for s.log.count(part) == 0 {
+	for s.log.count(part) < n {
 		if time.Now().After(deadline) {
-			s.t.Fatalf("no %q in the log:\n%s", part, s.log.text.String())
+			s.t.Fatalf("%q is not %d times in the log:\n%s", part, n, s.log.all())
 		}
 		<-time.After(5 * time.Millisecond)
 	}
@@ -191,7 +198,10 @@ func TestWatchInABusyDirectory(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a.yaml")
 	write(t, path, "one")
-	s := start(t, path, kinds["inotify"])
+	s := start(t, path, func(w *watch) {
+		// Long enough that the events never pause for it.
+		w.poll, w.settle = time.Hour, 300*time.Millisecond
+	})
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -209,8 +219,13 @@ func TestWatchInABusyDirectory(t *testing.T) {
 	close(stop)
 	<-done
 	rename(t, path, "three")
-	if got := <-s.calls; got != "three" {
-		t.Errorf("a call for %q without a change", got)
+	select {
+	case got := <-s.calls:
+		if got != "three" {
+			t.Errorf("a call for %q without a change", got)
+		}
+	case <-time.After(patience):
+		t.Fatal("no call")
 	}
 }
 
@@ -220,13 +235,13 @@ func TestWatchSurvivesTheFileGoing(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "a.yaml")
 			write(t, path, "one")
 			s := start(t, path, adjust)
-			for _, text := range []string{"two", "three"} {
+			for i, text := range []string{"two", "three"} {
 				must(t, os.Remove(path))
-				s.logs("cannot be seen")
-				write(t, path, text)
+				s.logs("cannot be seen", i+1)
+				rename(t, path, text)
 				s.wants(text)
 			}
-			// Nothing was reported while it was gone.
+			// Nothing was reported while it was gone, and nothing twice.
 			select {
 			case got := <-s.calls:
 				t.Errorf("a call with %q", got)
@@ -254,7 +269,7 @@ func TestWatchSurvivesTheDirectoryGoing(t *testing.T) {
 	write(t, path, "one")
 	s := start(t, path, nil)
 	must(t, os.RemoveAll(dir))
-	s.logs("cannot be seen")
+	s.logs("cannot be seen", 1)
 	must(t, os.Mkdir(dir, 0o700))
 	write(t, path, "two")
 	s.wants("two")
@@ -265,6 +280,98 @@ func TestWatchSurvivesTheDirectoryGoing(t *testing.T) {
 	s.wants("three")
 	rename(t, path, "four")
 	s.wants("four")
+}
+
+// The directory may move away with one above it, of which no event tells, while
+// another one takes its name: the watch must not stay with the old one.
+func TestWatchSurvivesADirectoryAboveGoing(t *testing.T) {
+	top := t.TempDir()
+	above, old := filepath.Join(top, "above"), filepath.Join(top, "old")
+	path := filepath.Join(above, "etc", "a.yaml")
+	must(t, os.MkdirAll(filepath.Dir(path), 0o700))
+	write(t, path, "one")
+	// Without polling, but with a look from time to time.
+	s := start(t, path, func(w *watch) { w.poll, w.safety = 50*time.Millisecond, 50*time.Millisecond })
+	must(t, os.Rename(above, old))
+	s.logs("cannot be seen", 1)
+	must(t, os.MkdirAll(filepath.Dir(path), 0o700))
+	rename(t, path, "two")
+	s.wants("two")
+}
+
+// One look after the other, without goroutines and time: when changed is called
+// and when to look next.
+func TestLooks(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.yaml")
+	write(t, path, "one")
+	calls, settle, poll, safety := 0, time.Second, time.Minute, time.Hour
+	w := &watch{
+		path: path, changed: func() { calls++ }, log: slog.New(slog.DiscardHandler),
+		settle: settle, poll: poll, safety: safety, notifier: fsnotify.NewWatcher,
+	}
+	defer w.close()
+	w.reported, _ = look(path)
+	w.seen = w.reported
+	w.subscribe()
+	for i, step := range []struct {
+		what  string
+		do    func()
+		calls int
+		next  time.Duration
+	}{
+		{"nothing happened", func() {}, 0, safety},
+		{"a change is seen", func() { rename(t, path, "two") }, 0, settle},
+		{"it goes on changing", func() { rename(t, path, "three") }, 0, settle},
+		{"it is quiet", func() {}, 1, safety},
+		{"it stays quiet", func() {}, 1, safety},
+		{"it goes, and a new watch is made", func() { must(t, os.Rename(path, path+".away")) }, 1, settle},
+		{"it stays away", func() {}, 1, poll},
+		{"another one comes", func() { rename(t, path, "four") }, 1, settle},
+		{"it is quiet, and a new watch is made", func() {}, 2, settle},
+		{"it stays quiet", func() {}, 2, safety},
+		{"the watch is lost", func() { w.close() }, 2, settle},
+		{"the watch is back", func() {}, 2, safety},
+	} {
+		step.do()
+		next := w.look()
+		if calls != step.calls || next != step.next {
+			t.Errorf("step %d, %s: %d calls, next look in %v; want %d, %v", i, step.what, calls, next, step.calls, step.next)
+		}
+	}
+}
+
+// A watch of the old directory under the name of the new one would be silent.
+func TestWatchIsMadeAnewForANewDirectory(t *testing.T) {
+	top := t.TempDir()
+	path := filepath.Join(top, "above", "a.yaml")
+	must(t, os.Mkdir(filepath.Dir(path), 0o700))
+	write(t, path, "one")
+	w := &watch{
+		path: path, changed: func() {}, log: slog.New(slog.DiscardHandler),
+		settle: 1, poll: 2, safety: 3, notifier: fsnotify.NewWatcher,
+	}
+	defer w.close()
+	w.subscribe()
+	must(t, os.Rename(filepath.Dir(path), filepath.Join(top, "old")))
+	w.look()
+	must(t, os.Mkdir(filepath.Dir(path), 0o700))
+	write(t, path, "two")
+	// Seen, reported, watched.
+	for range 3 {
+		w.look()
+	}
+	write(t, filepath.Join(top, "above", "event"), "")
+	deadline := time.After(patience)
+	for {
+		select {
+		case e := <-w.inotify.Events:
+			if filepath.Base(e.Name) == "event" {
+				return
+			}
+		case <-deadline:
+			t.Fatal("the new directory is not watched")
+		}
+	}
 }
 
 // Kubernetes puts a new directory beside the old one and moves the link ..data.

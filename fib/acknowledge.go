@@ -59,4 +59,3 @@ func set[K comparable, V any](m map[K]V, k K, v V, gone bool) {
 		m[k] = v
 	}
 }
-

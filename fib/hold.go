@@ -28,8 +28,14 @@ func harmless(deletions []Op, failed []Failure, actual State) []Op {
 	}
 	h := holding{waiting: waitingFamilies(failed), used: map[uint32]bool{}}
 	going := h.sift(deletions)
+	leaving := map[RouteKey]bool{}
+	for _, op := range going {
+		if r, ok := op.Object.(Route); ok {
+			leaving[r.Key()] = true
+		}
+	}
 	for key, r := range actual.Routes {
-		if !slices.ContainsFunc(going, func(op Op) bool { return deletesRoute(op, key) }) {
+		if !leaving[key] {
 			h.used[r.NextHopID] = true
 		}
 	}
@@ -108,11 +114,6 @@ func (h holding) siftUsed(deletions []Op, actual State) []Op {
 			panic(fmt.Sprintf("fib: unhandled object %T", o))
 		}
 	})
-}
-
-func deletesRoute(op Op, key RouteKey) bool {
-	r, ok := op.Object.(Route)
-	return ok && r.Key() == key
 }
 
 func keepIf(ops []Op, keep func(Op) bool) []Op {

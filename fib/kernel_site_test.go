@@ -24,7 +24,7 @@ var testOwner = Owner{Protocol: 133, NextHops: Range{1000, 1999}, Rules: Range{4
 // site is an edge with two uplinks, eth1 and eth2, each a veth to a host of its
 // own.
 type site struct {
-	t    *testing.T
+	t    testing.TB
 	edge *lab.Host
 	isp  [3]*lab.Host // 1 and 2
 	dev  [3]Device    // 1 and 2
@@ -33,7 +33,7 @@ type site struct {
 	fences int
 }
 
-func newSite(t *testing.T, opts ...NetlinkOption) *site {
+func newSite(t testing.TB, opts ...NetlinkOption) *site {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("this test makes network namespaces: run it as root")
@@ -220,7 +220,7 @@ func (s *site) differs(format string, args ...any) {
 }
 
 // eventually waits until ok, asking again and again.
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

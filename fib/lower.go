@@ -2,6 +2,7 @@ package fib
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"sort"
 )
@@ -141,37 +142,28 @@ func (l *lowering) lowerGroups() {
 	}
 }
 
-// members splits the members of g that can be had by role. The best role of
-// which there is a member counts as active: active, standby, and last those that
-// are refused but whose predecessors the kernel holds, because a group without
-// members is deleted with all its routes.
+// members splits the members of g that can be had by role. Where no active one
+// is left the standbys become active.
 func (l *lowering) members(g Group) (active, standby []Member) {
-	var kept []Member
 	for _, m := range g.Members {
 		if m.Weight < 1 || m.Weight > MaxWeight {
 			l.problem("weight %d of member %d of group %d is not in 1..%d", m.Weight, m.NextHop, g.ID, MaxWeight)
 			m.Weight = min(max(m.Weight, 1), MaxWeight)
 		}
-		second := m.Standby
-		m.Standby = false
-		if _, ok := l.hops[m.NextHop]; ok {
-			if second {
-				standby = append(standby, m)
-			} else {
-				active = append(active, m)
-			}
-		} else if _, ok := l.kept[m.NextHop]; ok {
-			kept = append(kept, m)
+		if _, ok := l.hops[m.NextHop]; !ok {
+			continue
+		}
+		if m.Standby {
+			m.Standby = false
+			standby = append(standby, m)
+		} else {
+			active = append(active, m)
 		}
 	}
-	switch {
-	case len(active) > 0:
-		return active, standby
-	case len(standby) > 0:
+	if len(active) == 0 {
 		return standby, nil
-	default:
-		return kept, nil
 	}
+	return active, standby
 }
 
 // maxKernelWeight is the largest weight in a group: the kernel's field holds
@@ -231,11 +223,11 @@ func standbys(active, standby []Member, buckets int) []Member {
 // not their way is in a group at present, so that a failover is one write.
 func (l *lowering) lowerNextHops() {
 	for _, n := range l.desired.NextHops {
-		if n, ok := l.hops[n.ID]; ok {
-			l.assignNextHop(n)
+		if first, ok := l.hops[n.ID]; ok {
+			l.assignNextHop(first)
 			if l.actual.Capabilities.Resilient {
-				n.ID += twin
-				l.assignNextHop(n)
+				first.ID += twin
+				l.assignNextHop(first)
 			}
 		} else if _, ok := l.kept[n.ID]; ok {
 			l.keep(n.ID, n.Family)
@@ -247,8 +239,7 @@ func (l *lowering) lowerNextHops() {
 // held returns the id under which the kernel holds something for the desired next
 // hop id.
 func (l *lowering) held(id uint32, f Family) (uint32, bool) {
-	for k := range uint32(candidates) {
-		c := id + k*l.owner.stride()
+	for c := range l.owner.candidates(id) {
 		if have, ok := l.actual.NextHops[c]; ok && have.Family == f {
 			return c, true
 		}
@@ -283,6 +274,7 @@ func (l *lowering) assignGroups() {
 	for _, desired := range l.desired.Groups {
 		g, ok := l.groups[desired.ID]
 		if !ok {
+			l.keepGroup(desired)
 			continue
 		}
 		members := make([]Member, 0, len(g.Members))
@@ -310,12 +302,34 @@ func (l *lowering) assignGroups() {
 	}
 }
 
+// keepGroup wants the group that the kernel holds for g, with its members, where
+// g cannot be had only because its next hops are refused: without a group there
+// would be no route either.
+func (l *lowering) keepGroup(g Group) {
+	if !slices.ContainsFunc(g.Members, func(m Member) bool { return l.skip[m.NextHop] }) {
+		return
+	}
+	for c := range l.owner.candidates(g.ID) {
+		have, ok := l.actual.Groups[c]
+		if !ok {
+			continue
+		}
+		l.kernelID[g.ID] = c
+		l.want.Groups[c] = have
+		for _, m := range have.Members {
+			if _, wanted := l.want.NextHops[m.NextHop]; !wanted {
+				l.want.NextHops[m.NextHop] = l.actual.NextHops[m.NextHop]
+			}
+		}
+		return
+	}
+}
+
 // assign chooses the kernel id for a desired id: one that already holds an
 // object that can be changed in place, else the first that is free.
 func (l *lowering) assign(id uint32, reusable func(uint32) bool) (uint32, bool) {
 	free := uint32(0)
-	for k := range uint32(candidates) {
-		c := id + k*l.owner.stride()
+	for c := range l.owner.candidates(id) {
 		if reusable(c) {
 			return c, true
 		}
@@ -331,6 +345,17 @@ func (l *lowering) assign(id uint32, reusable func(uint32) bool) (uint32, bool) 
 
 // stride is the distance between the candidate ids of one object.
 func (o Owner) stride() uint32 { return (o.NextHops.Last - o.NextHops.First + 1) / candidates }
+
+// candidates lists the ids that one desired object may use, first choice first.
+func (o Owner) candidates(id uint32) iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		for k := range uint32(candidates) {
+			if !yield(id + k*o.stride()) {
+				return
+			}
+		}
+	}
+}
 
 // sameObject reports whether kernel is a candidate id of the desired next hop
 // id, or of its twin.

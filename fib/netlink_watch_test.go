@@ -227,7 +227,7 @@ func TestLNX_RT_22_LostEvents(t *testing.T) {
 	}()
 	defer func() { cancel(); <-ended }()
 	<-entered
-	for i := range 100 {
+	for i := range 20 {
 		s.ip(FamilyUnknown, "link set eth1 mtu %d", 1300+i)
 	}
 	close(resume)

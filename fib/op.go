@@ -117,7 +117,8 @@ func (g Group) command(v Verb, protocol uint8) string {
 	return w.String()
 }
 
-// seconds prints d as iproute2 reads it: seconds with two decimals at the most.
+// seconds prints d in seconds, with two decimals at the most. The kernel knows
+// hundredths, iproute2 (6.1) takes whole seconds only.
 func seconds(d time.Duration) string {
 	return strconv.FormatFloat(d.Truncate(10*time.Millisecond).Seconds(), 'f', -1, 64)
 }

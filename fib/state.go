@@ -5,7 +5,9 @@ import "context"
 // Desired is the whole state that a caller wants, in its own terms. It is a
 // value: set again, it means the same.
 type Desired struct {
-	// NextHops must have even ids: id+1 is the standby twin of id.
+	// NextHops must have even ids: id+1 is the standby twin of id. All ids, those
+	// of groups too, must differ and lie in the first quarter of Owner.NextHops;
+	// the other quarters are for objects that cannot have their first choice.
 	NextHops []NextHop
 	// Groups list their members by the ids of NextHops.
 	Groups []Group
@@ -63,7 +65,8 @@ type Owner struct {
 	// Protocol is the route protocol number (rtm_protocol, nh_protocol,
 	// FRA_PROTOCOL) that marks what is ours, 5..255.
 	Protocol uint8
-	// NextHops is the range of ids for next hops and groups.
+	// NextHops is the range of ids for next hops and groups, four times as long as
+	// what Desired uses.
 	NextHops Range
 	// Rules is the range of rule priorities.
 	Rules Range

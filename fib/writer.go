@@ -19,9 +19,10 @@ const (
 	retryFirst = 100 * time.Millisecond
 	retryMost  = 10 * time.Second
 	// repairBurst repairs may follow each other at once, then repairEvery is
-	// the pace: whoever fights us must not cost us a core.
-	repairBurst = 10
-	repairEvery = 500 * time.Millisecond
+	// the pace: whoever fights us must not cost us a core, and still loses
+	// within 100 ms each time.
+	repairBurst = 20
+	repairEvery = 80 * time.Millisecond
 )
 
 // Writer keeps one kernel equal to one desired state. It is not safe for

@@ -28,9 +28,9 @@ func (r *rig) settled() {
 	}
 }
 
-// TestFailover_Shares: 1,000 flows spread by weight, within 5 points, and no flow
+// TestMP_01_MP_08_Shares: 1,000 flows spread by weight, within 5 points, and no flow
 // uses two uplinks (MP-01, MP-08).
-func TestFailover_Shares(t *testing.T) {
+func TestMP_01_MP_08_Shares(t *testing.T) {
 	r := twoISPs(t)
 	r.start()
 	r.settled()
@@ -50,10 +50,10 @@ func TestFailover_Shares(t *testing.T) {
 	}
 }
 
-// TestFailover_SilentCut: the ISP drops everything while the carrier stays; with
+// TestDGD_01_DGD_11_SilentCut: the ISP drops everything while the carrier stays; with
 // ICMP at 200 ms x 3 the traffic moves within 3 x 200 ms + 250 ms (DGD-01,
 // DGD-11: the gateway itself still answers).
-func TestFailover_SilentCut(t *testing.T) {
+func TestDGD_01_DGD_11_SilentCut(t *testing.T) {
 	r := twoISPs(t)
 	r.start()
 	r.settled()
@@ -79,9 +79,9 @@ func TestFailover_SilentCut(t *testing.T) {
 	r.role("ether", "active")
 }
 
-// TestFailover_Carrier: carrier loss costs the flows less than 50 ms, whether the
+// TestLNX_NH_01_Carrier: carrier loss costs the flows less than 50 ms, whether the
 // daemon runs or is stopped: the kernel fails over by itself.
-func TestFailover_Carrier(t *testing.T) {
+func TestLNX_NH_01_Carrier(t *testing.T) {
 	for _, stopped := range []bool{false, true} {
 		name := map[bool]string{false: "daemon running", true: "daemon stopped"}[stopped]
 		t.Run(name, func(t *testing.T) {
@@ -112,8 +112,8 @@ func TestFailover_Carrier(t *testing.T) {
 	}
 }
 
-// TestFailover_NoTierLeak: with everything alive a backup tier gets no packet.
-func TestFailover_Tiers(t *testing.T) {
+// TestDGD_02_DGD_15_Tiers: with everything alive a backup tier gets no packet.
+func TestDGD_02_DGD_15_Tiers(t *testing.T) {
 	r := newRig(t, lab.ISP{Name: "fiber"}, lab.ISP{Name: "cable"}, lab.ISP{Name: "lte", PointToPoint: true})
 	r.configure("hold: {up: 1s}\ngroup: {idle-timer: 1s, unbalanced-timer: 3s}", map[string]string{
 		"fiber": r.icmp("fiber"),

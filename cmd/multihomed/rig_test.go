@@ -21,7 +21,7 @@ import (
 
 // asDaemon makes the test binary behave as multihomed itself, so that the
 // daemon under test is the code under test, race detector included.
-const asDaemon = "MULTIHOMED_TEST_AS_DAEMON"
+const asDaemon = "TEST_AS_MULTIHOMED"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asDaemon) != "" {
@@ -57,6 +57,13 @@ func (l *logBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.Write(p)
+}
+
+// Reset forgets what was logged so far.
+func (l *logBuffer) Reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b.Reset()
 }
 
 func (l *logBuffer) String() string {
@@ -276,7 +283,7 @@ func (r *rig) icmp(isp string) string {
 	for i, a := range targets {
 		words[i] = fmt.Sprintf("%q", a)
 	}
-	return "icmp: {targets: [" + strings.Join(words, ", ") + "], quorum: 1, interval: 200ms, timeout: 200ms, down: 3, up: 2}"
+	return "icmp: {targets: [" + strings.Join(words, ", ") + "], interval: 200ms, timeout: 200ms, down: 3, up: 2}"
 }
 
 // build compiles the program without the race detector, for measurements of its
@@ -293,3 +300,33 @@ var build = sync.OnceValues(func() (string, error) {
 	}
 	return exe, nil
 })
+
+// run runs one command of the program on the edge and returns what it printed.
+func (r *rig) run(args ...string) (string, error) {
+	r.t.Helper()
+	cmd := r.command(args...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	r.must(r.site.Edge.Start(cmd))
+	err := cmd.Wait()
+	return out.String(), err
+}
+
+// batch feeds commands to iproute2 on the edge.
+func (r *rig) batch(commands string) {
+	r.t.Helper()
+	file := filepath.Join(r.dir, "batch")
+	r.must(os.WriteFile(file, []byte(commands), 0o600))
+	_, err := r.site.Edge.IP("-batch", file)
+	r.must(err)
+}
+
+func (r *rig) sysctl(name string) string {
+	r.t.Helper()
+	var value []byte
+	r.must(r.site.Edge.Do(func() (err error) {
+		value, err = os.ReadFile("/proc/sys/" + name)
+		return err
+	}))
+	return strings.TrimSpace(string(value))
+}

@@ -33,6 +33,7 @@ type Kernel struct {
 	groups   map[uint32]owned[fib.Group]
 	routes   map[fib.RouteKey]owned[fib.Route]
 	rules    map[owned[fib.Rule]]bool
+	strays   []fib.Stray
 	down     map[int]bool
 	writes   []fib.Op
 	calls    int
@@ -139,6 +140,7 @@ func (k *Kernel) List(_ context.Context, o fib.Owner) (fib.State, error) {
 			s.Rules[r.object]++
 		}
 	}
+	s.Strays = slices.Clone(k.strays)
 	return s, nil
 }
 
@@ -174,6 +176,21 @@ func (k *Kernel) Stranger(ops ...fib.Op) error {
 	k.mu.Unlock()
 	k.Notify("a stranger wrote")
 	return nil
+}
+
+// Watchers returns the number of calls of Watch that have not returned.
+func (k *Kernel) Watchers() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.watchers)
+}
+
+// AddStray adds an object with our mark in a shape that nobody can want. It is
+// listed for every owner.
+func (k *Kernel) AddStray(s fib.Stray) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.strays = append(k.strays, s)
 }
 
 // Notify tells the watchers that something may have changed, and why.
@@ -232,6 +249,12 @@ func (k *Kernel) apply(op fib.Op) error {
 		return k.applyRoute(op, o)
 	case fib.Rule:
 		return k.applyRule(op, o)
+	case fib.Stray:
+		if op.Verb != fib.Delete {
+			return unix.EINVAL
+		}
+		k.strays = slices.DeleteFunc(k.strays, func(s fib.Stray) bool { return s == o })
+		return nil
 	default:
 		panic(fmt.Sprintf("fibtest: unhandled object %T", o))
 	}
@@ -389,6 +412,9 @@ func (k *Kernel) Text() string {
 	}
 	for r := range k.rules {
 		add(r.object, r.protocol)
+	}
+	for _, s := range k.strays {
+		lines = append(lines, "stray "+s.Text+"\n")
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "")

@@ -65,8 +65,10 @@ func Run(ctx context.Context, o Options) error {
 		return fmt.Errorf("run demo: %w", err)
 	}
 	played := play(ctx, s, s.trials(o.Quick), o.Limit, p)
-	closed := s.close(played == nil)
-	if played != nil {
+	// Who stopped the demo has no trouble to look into.
+	trouble := played != nil && ctx.Err() == nil
+	closed := s.close(!trouble)
+	if trouble {
 		p.note("trouble", "%s", s.trouble())
 	}
 	if err := errors.Join(played, closed); err != nil {

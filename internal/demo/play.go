@@ -35,6 +35,9 @@ type traffic struct {
 	// the longest outage of one flow.
 	hit, lost int
 	longest   time.Duration
+	// overrun counts the packets, of all time, that this machine was too slow
+	// to send or to receive.
+	overrun uint64
 }
 
 // carried is how many flows an ISP carried.
@@ -124,12 +127,19 @@ func play(ctx context.Context, w world, trials []trial, limit time.Duration, p *
 	for _, t := range trials {
 		o, err := pl.try(ctx, t)
 		if err != nil {
-			pl.p.line(time.Now(), red, "FAILED", "%v", err)
+			label := "FAILED"
+			if ctx.Err() != nil {
+				label = "stopped"
+			}
+			pl.p.line(time.Now(), red, label, "%v", err)
 			return fmt.Errorf("%s: %w", t.title, err)
 		}
 		outcomes = append(outcomes, o)
 	}
 	pl.p.table(outcomes)
+	if n := pl.recent().overrun; n > 0 {
+		pl.p.line(time.Now(), yellow, "note", "this machine was too busy: %d of the lost packets are its own fault, not that of a failover", n)
+	}
 	pl.p.line(time.Now(), green, "done", "every failover and every return happened, as seen on the wire")
 	return nil
 }
@@ -249,9 +259,16 @@ func (pl *player) deserted(t traffic, isp string) bool {
 }
 
 // allCarry is true if everything arrives, each of the ISPs carries flows of both
-// families, and the daemon calls them live.
+// families, no flow moves any more, and the daemon calls the ISPs live.
 func (pl *player) allCarry(t traffic, names []string) bool {
 	if t.flows == 0 || t.arriving != t.flows || t.lost != 0 {
+		return false
+	}
+	carried := 0
+	for isp := range t.by {
+		carried += t.carried(isp)
+	}
+	if carried != t.flows {
 		return false
 	}
 	for _, isp := range names {

@@ -31,6 +31,7 @@ type fake struct {
 	// never.
 	diesAfter time.Duration
 	actErr    error
+	overrun   uint64
 
 	history []event
 	done    []action
@@ -94,7 +95,7 @@ func (f *fake) carries(isp string, at time.Time) [2]int {
 }
 
 func (f *fake) traffic(from, to time.Time) traffic {
-	t := traffic{flows: fakeFlows, arriving: fakeFlows, by: map[string][2]int{}}
+	t := traffic{flows: fakeFlows, arriving: fakeFlows, by: map[string][2]int{}, overrun: f.overrun}
 	for at := from; !at.After(to); at = at.Add(10 * time.Millisecond) {
 		for _, isp := range []string{isp1, isp2} {
 			now, seen := f.carries(isp, at), t.by[isp]
@@ -246,6 +247,18 @@ func TestPlayWaitsForTheProbes(t *testing.T) {
 	}
 }
 
+func TestPlayTellsOfABusyMachine(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[uint64]bool{0: false, 7: true} {
+		f := healthy()
+		f.overrun = n
+		out, err := playFake(t, f)
+		if err != nil || strings.Contains(out, "too busy: 7 of the lost") != want {
+			t.Errorf("%d packets, %v:\n%s", n, err, out)
+		}
+	}
+}
+
 // TestStatusLinesTellChangesOnly: nothing changes in 30 s of waiting but once.
 func TestStatusLinesTellChangesOnly(t *testing.T) {
 	t.Parallel()
@@ -289,6 +302,48 @@ func TestPlayStopsWithItsContext(t *testing.T) {
 			t.Errorf("got %v after %s", err, time.Since(began))
 		}
 	})
+}
+
+// TestConditions holds each condition against traffic that misses it narrowly.
+func TestConditions(t *testing.T) {
+	t.Parallel()
+	pl := &player{}
+	for _, isp := range []string{isp1, isp2} {
+		ways := []status.Way{{Verdict: live}, {Verdict: live}}
+		pl.last.Uplinks = append(pl.last.Uplinks, status.Uplink{Name: isp, Ways: ways})
+	}
+	of := func(arriving, lost int, by1, by2 [2]int) traffic {
+		return traffic{flows: 40, arriving: arriving, lost: lost, by: map[string][2]int{isp1: by1, isp2: by2}}
+	}
+	both, half := [2]int{20, 20}, [2]int{10, 10}
+	for _, c := range []struct {
+		name                string
+		t                   traffic
+		deserted, allCarry1 bool
+	}{
+		{"all by isp2", of(40, 0, [2]int{}, both), true, false},
+		{"balanced", of(40, 0, half, half), false, true},
+		{"all by isp1", of(40, 0, both, [2]int{}), false, true},
+		{"still moving", of(40, 0, half, both), false, false},
+		{"one flow does not arrive, all by isp2", of(39, 0, [2]int{}, both), false, false},
+		{"one flow does not arrive, balanced", of(39, 0, half, half), false, false},
+		{"one packet lost, all by isp2", of(40, 1, [2]int{}, both), false, false},
+		{"one packet lost, balanced", of(40, 1, half, half), false, false},
+		{"no IPv6 by isp1", of(40, 0, [2]int{10, 0}, [2]int{10, 20}), false, false},
+		{"no IPv4 by isp1", of(40, 0, [2]int{0, 10}, [2]int{20, 10}), false, false},
+		{"no traffic at all", traffic{}, false, false},
+	} {
+		if got := pl.deserted(c.t, isp1); got != c.deserted {
+			t.Errorf("%s: deserted %t", c.name, got)
+		}
+		if got := pl.allCarry(c.t, []string{isp1}); got != c.allCarry1 {
+			t.Errorf("%s: isp1 carries %t", c.name, got)
+		}
+	}
+	pl.last.Uplinks[0].Ways[1].Verdict = "held"
+	if pl.allCarry(of(40, 0, half, half), []string{isp1}) {
+		t.Error("isp1 carries though the daemon holds its IPv6")
+	}
 }
 
 // TestAnOldVerdictIsNoNews: an uplink that was not live before the failure, and

@@ -154,7 +154,10 @@ func (s *stage) act(a action) error {
 // traffic joins what the flows and the taps know.
 func (s *stage) traffic(from, to time.Time) traffic {
 	r := s.flows.Watch(from, to)
-	t := traffic{flows: len(r.Flows), lost: r.Lost, longest: r.Longest.Duration, by: map[string][2]int{}}
+	t := traffic{
+		flows: len(r.Flows), lost: r.Lost, longest: r.Longest.Duration, by: map[string][2]int{},
+		overrun: r.SinkDropped + r.Unsent,
+	}
 	for _, one := range r.Flows {
 		switch {
 		case one.Lost > 0:

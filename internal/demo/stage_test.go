@@ -2,6 +2,7 @@ package demo
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/netip"
@@ -183,6 +184,32 @@ func TestRunReportsADaemonThatEnds(t *testing.T) {
 	}
 	must(t, os.RemoveAll(dir))
 }
+
+// TestRunStopsWithItsContext: nothing stays behind of a demo that was stopped.
+func TestRunStopsWithItsContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	stopper := writerFunc(func(b []byte) (int, error) {
+		if bytes.Contains(b, []byte("traffic")) {
+			cancel()
+		}
+		return len(b), nil
+	})
+	var b bytes.Buffer
+	err := Run(ctx, Options{Out: io.MultiWriter(&b, stopper), Exe: script(t, obedient, "exit 1")})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	_, after, _ := strings.Cut(b.String(), "configuration ")
+	path, _, found := strings.Cut(after, "\n")
+	if _, err := os.Stat(filepath.Dir(path)); !found || !errors.Is(err, os.ErrNotExist) || strings.Contains(b.String(), "trouble") {
+		t.Errorf("%q is still there (%v):\n%s", filepath.Dir(path), err, b.String())
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 func TestRunReportsAMissingProgram(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,9 @@ type Monitor interface {
 // Prober asks targets through one way. [probe.Prober] is the real one.
 type Prober interface {
 	Run(ctx context.Context)
+	// Poke says that the host has changed, so that a prober that cannot open
+	// its socket tries at once.
+	Poke()
 }
 
 // Options are the parts of an Engine.
@@ -64,13 +68,23 @@ type Engine struct {
 	probes   *probes
 	verdicts uplink.Verdicts
 	// seen are the optional ways that the host turned out to have.
-	seen  map[uplink.Way]bool
-	ready bool
-	stats stats
+	seen map[uplink.Way]bool
+	// looked is what the facts, the probers and the evidence of the host were
+	// drawn from.
+	looked look
+	facts  uplink.Facts
+	ready  bool
+	stats  stats
 
 	tasks sync.WaitGroup
 	// shown is what Status reads.
 	shown atomic.Pointer[shown]
+}
+
+// look is a configuration and a view of the host, by identity.
+type look struct {
+	site     *site
+	snapshot *netmon.Snapshot
 }
 
 // reload is a request to use another configuration, or to remember why there is
@@ -139,14 +153,24 @@ func (e *Engine) send(ctx context.Context, r reload) {
 	}
 }
 
+// errOwner refuses a reload that would make us forget what is ours.
+var errOwner = errors.New("protocol and next-hops.base say what is ours in the kernel and cannot change while running: " +
+	"stop multihomed, run `multihomed withdraw` with the old configuration, and start it with the new one")
+
 // use takes a new configuration into use.
 func (e *Engine) use(r reload) {
+	next := e.site
+	if r.err == nil {
+		if next = newSite(r.config); next.owner != e.site.owner {
+			r.err = errOwner
+			e.log.Error("the new configuration is not used; the old one goes on", "config", e.opts.Path, "error", r.err)
+		}
+	}
 	e.stats.configError = r.err
 	if r.err != nil {
 		return
 	}
-	e.site = newSite(r.config)
-	e.writer.SetOwner(e.site.owner)
+	e.site = next
 	e.log.Info("configuration reloaded", "config", e.opts.Path, "uplinks", len(r.config.Uplinks))
 }
 
@@ -159,27 +183,22 @@ func (e *Engine) step(ctx context.Context, now time.Time) time.Duration {
 	}
 	if err := e.adopt(ctx, now); err != nil {
 		e.stats.failedRead(e.log, err)
-		e.show(nil)
+		e.show()
 		return time.Second
 	}
-	views := e.views(snapshot, now)
-	e.probes.update(ctx, e.site, views)
-	if watching := e.site.watch(views); !equalWatch(watching, e.watching) {
-		e.watching = watching
-		e.monitor.Configure(watching)
+	if e.looked != (look{e.site, snapshot}) {
+		e.look(ctx, snapshot, now)
 	}
-
 	verdicts, wake := uplink.Decide(e.site.policy, e.verdicts, e.board.Snapshot(), now)
 	e.logVerdicts(verdicts)
 	e.verdicts = verdicts
-	facts := e.facts(views)
-	desired := e.site.layout.Desired(facts, verdicts)
+	desired := e.site.layout.Desired(e.facts, verdicts)
 	rep := e.writer.Sync(ctx, desired, now)
 	e.stats.record(e.log, rep, now)
 	if e.opts.OnWrite != nil && (len(rep.Done) > 0 || len(rep.Failed) > 0) {
 		e.opts.OnWrite(rep, desired)
 	}
-	e.show(facts)
+	e.show()
 	if !e.ready {
 		e.ready = true
 		if e.opts.Ready != nil {
@@ -210,15 +229,20 @@ func (e *Engine) adopt(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// views looks at every way and puts what the host itself says on the board.
-func (e *Engine) views(s *netmon.Snapshot, now time.Time) map[uplink.Way]view {
+// look looks at every way anew, because the host or the configuration changed:
+// what the host itself says goes on the board, probers and monitor follow.
+func (e *Engine) look(ctx context.Context, s *netmon.Snapshot, now time.Time) {
 	views := make(map[uplink.Way]view, len(e.site.members))
+	e.facts = make(uplink.Facts, len(e.site.members))
 	wanted := map[uplink.Source]bool{}
 	for _, m := range e.site.members {
 		v := e.site.look(m, s)
 		views[m.Way] = v
 		if v.present {
 			e.seen[m.Way] = true
+		}
+		if !m.optional || e.seen[m.Way] {
+			e.facts[m.Way] = v.fact
 		}
 		for _, ev := range v.evidence {
 			wanted[ev.Source] = true
@@ -231,18 +255,12 @@ func (e *Engine) views(s *netmon.Snapshot, now time.Time) map[uplink.Way]view {
 			e.board.Drop(src)
 		}
 	}
-	return views
-}
-
-// facts returns the facts of the ways that the kernel state is drawn for.
-func (e *Engine) facts(views map[uplink.Way]view) uplink.Facts {
-	facts := make(uplink.Facts, len(views))
-	for _, m := range e.site.members {
-		if !m.optional || e.seen[m.Way] {
-			facts[m.Way] = views[m.Way].fact
-		}
+	e.probes.update(ctx, e.site, views)
+	if watching := e.site.watch(views); !equalWatch(watching, e.watching) {
+		e.watching = watching
+		e.monitor.Configure(watching)
 	}
-	return facts
+	e.looked = look{e.site, s}
 }
 
 // logVerdicts logs each verdict that differs from the previous one.

@@ -205,22 +205,13 @@ func (t *site) subnets(f fib.Family, l netmon.Link, s *netmon.Snapshot) []netip.
 
 func (t *site) overlapsElsewhere(p netip.Prefix, s *netmon.Snapshot) bool {
 	for name, l := range s.Links {
-		if t.isUplink(name) {
+		if t.interfaces[name] {
 			continue
 		}
 		for _, a := range l.Addresses {
 			if a.Prefix.Overlaps(p) {
 				return true
 			}
-		}
-	}
-	return false
-}
-
-func (t *site) isUplink(name string) bool {
-	for _, u := range t.config.Uplinks {
-		if u.Interface == name {
-			return true
 		}
 	}
 	return false

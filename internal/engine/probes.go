@@ -26,6 +26,7 @@ type probes struct {
 type running struct {
 	config probe.Config
 	index  int
+	prober Prober
 	stop   context.CancelFunc
 }
 
@@ -47,6 +48,7 @@ func (p *probes) update(ctx context.Context, t *site, views map[uplink.Way]view)
 		wanted[m.Way] = true
 		have, ok := p.running[m.Way]
 		if ok && have.config.Equal(c) && have.index == v.fact.Device.Index {
+			have.prober.Poke()
 			continue
 		}
 		if ok {
@@ -85,13 +87,13 @@ func (p *probes) dropUnconfigured(t *site) {
 
 func (p *probes) start(ctx context.Context, m member, c probe.Config, index int) {
 	ctx, stop := context.WithCancel(ctx)
-	p.running[m.Way] = running{c, index, stop}
 	p.quiet(m, "waiting for the first answers")
 	prober := p.engine.opts.NewProber(c, func(r probe.Report) {
 		if ctx.Err() == nil { // A prober that was replaced has no say any more.
 			p.report(m, r)
 		}
 	})
+	p.running[m.Way] = running{c, index, prober, stop}
 	p.engine.supervise(ctx, "prober "+m.Way.String(), prober.Run)
 }
 

@@ -70,7 +70,7 @@ type scenario struct {
 // snapshots is a monitor without a kernel.
 type snapshots struct{ s *scenario }
 
-func (m snapshots) Run(ctx context.Context)  { <-ctx.Done() }
+func (m snapshots) Run(ctx context.Context) { <-ctx.Done() }
 func (m snapshots) Configure(netmon.Config) {}
 func (m snapshots) Snapshot() (*netmon.Snapshot, bool) {
 	snap := &netmon.Snapshot{Links: m.s.links, Neighbours: m.s.neigh}
@@ -86,6 +86,7 @@ func (m snapshots) Snapshot() (*netmon.Snapshot, bool) {
 type idleProber struct{}
 
 func (idleProber) Run(ctx context.Context) { <-ctx.Done() }
+func (idleProber) Poke()                   {}
 
 func TestScenarios(t *testing.T) {
 	for _, file := range scenarioFiles(t) {

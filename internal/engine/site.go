@@ -16,6 +16,8 @@ type site struct {
 	layout  uplink.Layout
 	owner   fib.Owner
 	members []member
+	// interfaces are the names of the uplinks' interfaces.
+	interfaces map[string]bool
 }
 
 // member is one configured way.
@@ -35,7 +37,7 @@ type member struct {
 
 // newSite draws the conclusions of c. It is pure.
 func newSite(c *config.Config) *site {
-	s := &site{config: c}
+	s := &site{config: c, interfaces: map[string]bool{}}
 	s.layout = uplink.Layout{
 		BalanceTable: c.Tables.Balance,
 		Priorities: uplink.Priorities{
@@ -53,6 +55,7 @@ func newSite(c *config.Config) *site {
 		Damping: uplink.Damping{HalfLife: c.Hold.PenaltyHalfLife, Suppress: c.Hold.Suppress, Reuse: c.Hold.Reuse},
 	}
 	for _, u := range c.Uplinks {
+		s.interfaces[u.Interface] = true
 		s.layout.Uplinks = append(s.layout.Uplinks, uplink.Place{
 			Name: u.Name, Table: u.Table, Mark: u.Mark, Weight: u.Weight, OnLink: u.OnLink,
 		})

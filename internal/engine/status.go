@@ -24,14 +24,14 @@ type shown struct {
 }
 
 // show publishes the state of the loop.
-func (e *Engine) show(facts uplink.Facts) {
+func (e *Engine) show() {
 	actual, known := e.writer.Actual()
 	seen := make(map[uplink.Way]bool, len(e.seen))
 	for w := range e.seen {
 		seen[w] = true
 	}
 	e.shown.Store(&shown{
-		site: e.site, facts: facts, verdicts: e.verdicts, seen: seen, stats: e.stats,
+		site: e.site, facts: e.facts, verdicts: e.verdicts, seen: seen, stats: e.stats,
 		capabilities: actual.Capabilities, known: known, ready: e.ready,
 	})
 	if e.opts.Changed != nil {

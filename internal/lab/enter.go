@@ -14,8 +14,9 @@ import (
 )
 
 // enteredVariable is set for the program that Enter runs, so that it never runs
-// itself a third time.
-const enteredVariable = "MULTIHOMED_LAB_ENTERED"
+// itself a third time. The name stays clear of those that override the daemon's
+// configuration.
+const enteredVariable = "IN_LAB_OF_MULTIHOMED"
 
 // Enter makes sure that labs can be made. Call it first thing in main or
 // TestMain. Where this process has the rights (root), it returns false and the

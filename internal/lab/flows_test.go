@@ -71,6 +71,9 @@ func TestWatchFindsTheWorstFlow(t *testing.T) {
 	t.Parallel()
 	f := flowsOf([]int{0, -10, 20}, []int{5, -15, -25, 35}, []int{7, 17, 27})
 	r := f.Results()
+	if at := r.Flows[0].LastArrival.Sub(f.base).Round(time.Millisecond); at != 20*time.Millisecond {
+		t.Errorf("last arrival at %s", at)
+	}
 	if r.Longest.Flow != 1 || r.Longest.Duration != 20*time.Millisecond || r.Longest.Lost != 2 {
 		t.Errorf("longest: %+v", r.Longest)
 	}

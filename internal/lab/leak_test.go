@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -214,7 +216,11 @@ func playEnter() (int, error) {
 // signal goes in and the exit code comes out.
 func TestEnterAsOrdinaryUser(t *testing.T) {
 	t.Parallel()
-	cmd := exec.Command("/proc/self/exe")
+	// Killed rather than waited for if the signal does not get through; what it
+	// started is killed with it.
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/proc/self/exe")
 	cmd.Env = append(os.Environ(), childVariable+"=enter")
 	if os.Getenv(enteredVariable) == "" {
 		const nobody = 65534

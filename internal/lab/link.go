@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -60,7 +61,56 @@ func (h *Host) addAddress(dev string, a netlink.Addr) error {
 	}
 	m := h.remember(dev)
 	m.addresses = append(m.addresses, a)
-	return nil
+	return h.awaitUsable(link, a)
+}
+
+const (
+	// usableWithin is far more than a busy machine needs.
+	usableWithin = 10 * time.Second
+	usablePoll   = 200 * time.Microsecond
+)
+
+// awaitUsable waits until an address that was added is one to talk to and from.
+// The kernel adds the local route of an IPv6 address, and the route to the peer
+// of a point-to-point one, later and on another thread, even without duplicate
+// address detection (addrconf_dad_work in net/ipv6/addrconf.c, seen on Linux
+// 6.18: ENETUNREACH right after the address was acknowledged). A device that is
+// down has to wait for its SetUp.
+func (h *Host) awaitUsable(link netlink.Link, a netlink.Addr) error {
+	if a.IP.To4() != nil || link.Attrs().Flags&net.FlagUp == 0 {
+		return nil
+	}
+	deadline := time.NewTimer(usableWithin)
+	defer deadline.Stop()
+	poll := time.NewTicker(usablePoll)
+	defer poll.Stop()
+	for {
+		err := h.usable(link, a)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-deadline.C:
+			return fmt.Errorf("wait %s until %s is usable: %w", usableWithin, a.IP, err)
+		case <-poll.C:
+		}
+	}
+}
+
+// usable asks for the routes to the address and to its peer.
+func (h *Host) usable(link netlink.Link, a netlink.Addr) error {
+	options := &netlink.RouteGetOptions{OifIndex: link.Attrs().Index}
+	routes, err := h.nl.RouteGetWithOptions(a.IP, options)
+	switch {
+	case err != nil:
+		return err
+	case len(routes) != 1 || routes[0].Type != unix.RTN_LOCAL:
+		return fmt.Errorf("it has no local route but %v", routes)
+	case a.Peer == nil:
+		return nil
+	}
+	_, err = h.nl.RouteGetWithOptions(a.Peer.IP, options)
+	return err
 }
 
 // AddRoute adds a route to table main. via may be the zero Addr (a route to the
@@ -116,6 +166,8 @@ func (h *Host) SetUp(dev string) error {
 	if err := h.nl.LinkSetUp(link); err != nil {
 		return fmt.Errorf("set %s %s up: %w", h.name, dev, err)
 	}
+	// Addresses are usable from now on; restore looks at the flag.
+	link.Attrs().Flags |= net.FlagUp
 	if err := h.restore(link); err != nil {
 		return fmt.Errorf("restore %s %s: %w", h.name, dev, err)
 	}
@@ -136,6 +188,10 @@ func (h *Host) restore(link netlink.Link) error {
 		}
 		if err := h.nl.AddrReplace(link, &a); err != nil {
 			errs = append(errs, fmt.Errorf("add address %s: %w", a.IPNet, err))
+			continue
+		}
+		if err := h.awaitUsable(link, a); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	for _, r := range m.routes {

@@ -54,6 +54,11 @@ type tunnelEnd struct {
 	closed bool
 }
 
+// queuePackets is the length of a TUN device's queue. The default of 500 is full in
+// a tenth of a second at a few thousand packets per second, and a busy machine
+// may well leave the relay without a processor for that long.
+const queuePackets = 8192
+
 // relayPacketBytes is more than any packet of a TUN device with the usual MTU.
 const relayPacketBytes = 65536
 
@@ -139,7 +144,23 @@ func (t *Tunnel) Recreate(s Side) error {
 	e.file = file
 	t.relays.Add(1)
 	go t.relay(file, t.end(s.other()))
+	if err := e.host.setQueue(e.dev, queuePackets); err != nil {
+		return err
+	}
 	return e.host.SetUp(e.dev)
+}
+
+// setQueue sets the length of the transmit queue, in packets. It must come before
+// the device goes up, when its queue is made.
+func (h *Host) setQueue(dev string, packets int) error {
+	link, err := h.nl.LinkByName(dev)
+	if err == nil {
+		err = h.nl.LinkSetTxQLen(link, packets)
+	}
+	if err != nil {
+		return fmt.Errorf("set queue of %s %s: %w", h.name, dev, err)
+	}
+	return nil
 }
 
 // relay moves packets from one device to the other end until the device goes. A

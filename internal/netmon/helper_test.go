@@ -2,6 +2,7 @@ package netmon
 
 import (
 	"context"
+	"flag"
 	"net/netip"
 	"os"
 	"sync"
@@ -15,7 +16,22 @@ import (
 // keep busy.
 const patience = 60 * time.Second
 
-func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
+// helperVariable is set in the environment of a test that is a program.
+const helperVariable = "NETMON_TEST_HELPER"
+
+// TestMain lets more tests run side by side than there are processors: they wait for
+// timers of the kernel most of the time.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "16"); err != nil {
+		panic(err)
+	}
+	if os.Getenv(helperVariable) != "" {
+		// The helper does without the rights that lab.Main would get for it.
+		os.Exit(m.Run())
+	}
+	os.Exit(lab.Main(m))
+}
 
 func must(t *testing.T, err error) {
 	t.Helper()
@@ -51,6 +67,7 @@ type familyCase struct {
 
 func eachFamily(t *testing.T, f func(t *testing.T, family familyCase)) {
 	t.Helper()
+	t.Parallel()
 	for _, family := range families {
 		t.Run(family.name, func(t *testing.T) {
 			t.Parallel()

@@ -15,11 +15,31 @@
 // Redirects and unreachables that the gateway itself sends are counted as
 // advice (RFC 1122 section 3.3.1.4).
 //
+// # What is believed
+//
+// A loss is a probe whose answer the kernel did not receive within the timeout,
+// or of which a router or the kernel says that it cannot arrive: one lost probe,
+// at once. What this host itself cannot send (buffers, a firewall, a missing
+// device) is no loss; if it lasts, the targets are Unknown. Answers that are
+// late, double, foreign or from another device are counted by reason
+// ([Ignored]) and change nothing.
+//
+// Shares are drawn from a window of 20 probes, of more where LossEnter is finer
+// than 10 % (2/LossEnter, at most 1000), once it is half full, and never from
+// one probe alone. A silent cut is known after Down intervals and one timeout,
+// plus the jitter of 5 % of the interval at both ends.
+//
+// The gateway's word ([Advice]) never touches an opinion. Redirects are counted
+// without the check of the hop limit (RFC 4861 section 8.1), because nothing
+// depends on them.
+//
 // # Goroutines and blocking
 //
-// [Prober.Run] runs on the goroutine of its caller until the context ends and
-// has one reader goroutine beside it, which ends with it. The report function
-// is called from Run and must not block.
+// [Prober.Run] runs on the goroutine of its caller until the context ends, and
+// has no other: one wait covers the socket and the next thing that is due. The
+// end of the context closes the socket and with it the wait. The report function
+// is called from Run and must not block. An idle prober allocates nothing per
+// probe beyond what a receive and a report need.
 //
 // References: RFC 792, RFC 4443, RFC 1122 sections 3.2.2 and 3.3.1.4, RFC 816;
 // icmp(7), raw(7), Documentation/networking/timestamping.rst.

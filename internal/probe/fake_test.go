@@ -114,11 +114,14 @@ func (c *fakeConn) receive(p *packet) error {
 func (c *fakeConn) wait(until time.Time) error {
 	for {
 		c.net.mu.Lock()
-		wake := until.Add(c.net.stall)
-		if len(c.inbox) > 0 && c.net.stall == 0 && c.inbox[0].kernel.Before(wake) {
+		wake, notify := until, c.notify
+		if c.net.stall > 0 {
+			// A process that does not run is not woken by packets either.
+			wake, notify = until.Add(c.net.stall), nil
+			c.net.stall = 0
+		} else if len(c.inbox) > 0 && c.inbox[0].kernel.Before(wake) {
 			wake = c.inbox[0].kernel
 		}
-		c.net.stall = 0
 		c.net.mu.Unlock()
 		left := time.Until(wake)
 		if left <= 0 {
@@ -128,7 +131,7 @@ func (c *fakeConn) wait(until time.Time) error {
 		select {
 		case <-timer.C:
 			return nil
-		case <-c.notify:
+		case <-notify:
 		case <-c.closed:
 			return os.ErrClosed
 		}

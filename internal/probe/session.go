@@ -193,11 +193,11 @@ const (
 )
 
 func classify(err error) failure {
-	var errno syscall.Errno
-	switch {
-	case err == nil:
+	if err == nil {
 		return failureNone
-	case !errors.As(err, &errno):
+	}
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
 		return failureGone
 	}
 	switch errno {

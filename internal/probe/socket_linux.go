@@ -45,7 +45,7 @@ type socket struct {
 	data    [2048]byte
 	control [256]byte
 	n, oobn int
-	from    unix.Sockaddr
+	from    syscall.Sockaddr
 	poll    [1]unix.PollFd
 	err     error
 }
@@ -150,16 +150,14 @@ func (s *socket) bind(fd int, source netip.Addr, id identity) error {
 	return nil
 }
 
-// address fills the reusable socket address. It is valid until the next call.
+// address fills the reusable socket address. It is valid until the next call. A
+// link-local address needs no zone: the kernel takes the bound device for it.
 func (s *socket) address(a netip.Addr, port int) unix.Sockaddr {
 	if !s.v6 {
 		s.to4 = unix.SockaddrInet4{Addr: a.As4(), Port: port}
 		return &s.to4
 	}
 	s.to6 = unix.SockaddrInet6{Addr: a.As16(), Port: port}
-	if a.IsLinkLocalUnicast() {
-		s.to6.ZoneId = uint32(s.device)
-	}
 	return &s.to6
 }
 
@@ -220,7 +218,9 @@ func (s *socket) prepare() {
 	}
 	s.receiveFD = func(fd uintptr) {
 		s.err = retry(func() (err error) {
-			s.n, s.oobn, _, s.from, err = unix.Recvmsg(int(fd), s.data[:], s.control[:], 0)
+			// Not the one of x/sys/unix, which asks the socket for its protocol
+			// once more for every packet.
+			s.n, s.oobn, _, s.from, err = syscall.Recvmsg(int(fd), s.data[:], s.control[:], 0)
 			return err
 		})
 	}
@@ -276,11 +276,11 @@ func (s *socket) receive(p *packet) error {
 }
 
 // address returns the address without port and zone.
-func address(from unix.Sockaddr) netip.Addr {
+func address(from syscall.Sockaddr) netip.Addr {
 	switch a := from.(type) {
-	case *unix.SockaddrInet4:
+	case *syscall.SockaddrInet4:
 		return netip.AddrFrom4(a.Addr)
-	case *unix.SockaddrInet6:
+	case *syscall.SockaddrInet6:
 		return netip.AddrFrom16(a.Addr)
 	default:
 		return netip.Addr{}
@@ -306,8 +306,8 @@ func (s *socket) wait(until time.Time) error {
 
 // check returns an error if the name of the device is gone or belongs to
 // another one. The kernel does not tell the socket: on Linux 6.18 a send through
-// a vanished device fails with ENODEV in IPv4, but with ENETUNREACH in IPv6,
-// which is also what a missing route says.
+// a vanished device fails with ENETUNREACH, which is also what a missing route
+// says (TestSocketWait).
 func (s *socket) check(fd int) error {
 	request, err := unix.NewIfreq(s.name)
 	if err != nil {

@@ -105,7 +105,7 @@ func (c *Client) stream(ctx context.Context, path string, fn func(Status) error)
 		if err := fn(s); err != nil {
 			return err
 		}
-		
+		silence.Reset(c.silence)
 	}
 }
 

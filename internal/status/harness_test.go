@@ -87,11 +87,21 @@ func start(t *testing.T, snapshot func() Status) *running {
 
 func startOn(t *testing.T, socket string, snapshot func() Status) *running {
 	t.Helper()
+	return startWith(t, socket, snapshot, watchInterval)
+}
+
+// onlyChanges is an interval for watchers that no test lives to see: what comes
+// was brought by Changed.
+const onlyChanges = time.Hour
+
+func startWith(t *testing.T, socket string, snapshot func() Status, interval time.Duration) *running {
+	t.Helper()
 	log := new(logs)
 	s, err := NewServer(socket, snapshot, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.interval = interval
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()

@@ -59,6 +59,7 @@ type Server struct {
 	own      fs.FileInfo
 	runtime  prometheus.Gatherer
 	watchers chan struct{}
+	interval time.Duration // watchInterval, but in tests
 
 	mu      sync.Mutex
 	changed chan struct{} // closed by the next Changed
@@ -88,6 +89,7 @@ func NewServer(socket string, snapshot func() Status, log *slog.Logger) (*Server
 		own:      own,
 		runtime:  reg,
 		watchers: make(chan struct{}, maxWatchers),
+		interval: watchInterval,
 		changed:  make(chan struct{}),
 	}, nil
 }
@@ -199,13 +201,7 @@ func (s *Server) serveWatch(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	ctl := http.NewResponseController(w)
-	// The deadline for the question would otherwise end the answer: the server
-	// goes on reading to notice a client that hangs up.
-	if err := ctl.SetReadDeadline(time.Time{}); err != nil {
-		s.log.Warn("cannot serve a watcher", "reason", err)
-		return
-	}
-	tick := time.NewTicker(watchInterval)
+	tick := time.NewTicker(s.interval)
 	defer tick.Stop()
 	for {
 		// The channel is taken before the snapshot, so that a change between

@@ -21,20 +21,34 @@ const patience = 30 * time.Second
 // A member without link evidence has not been looked at yet and keeps its
 // previous verdict.
 func Decide(p Policy, previous Verdicts, s Snapshot, now time.Time) (verdicts Verdicts, wakeAt time.Time) {
-	verdicts = make(Verdicts, len(p.Members))
 	heard := make([]hearing, len(p.Members))
 	for i, m := range p.Members {
 		heard[i] = hear(m.Way, s)
 	}
-	all := witnesses(p.Members, heard)
+	all := witnesses(heard, now)
+	concluded := make([]conclusion, len(p.Members))
 	for i, m := range p.Members {
-		c := weigh(m, heard[i], s, all, previous[m.Way].Excused, now)
-		v, wake := p.step(previous[m.Way], c, now)
-		verdicts[m.Way] = v
+		before := previous[m.Way]
+		c := weigh(m, i, heard[i], s, all, before.Excused, now)
+		v, wake := p.step(before, c, now)
+		concluded[i] = conclusion{v, before.Role == Active, heard[i].known, c.known && len(c.hardDown) == 0}
 		wakeAt = earliest(wakeAt, earliest(wake, c.again))
 	}
-	p.assignRoles(verdicts, previous, heard)
+	p.assignRoles(concluded)
+	verdicts = make(Verdicts, len(p.Members))
+	for i, m := range p.Members {
+		verdicts[m.Way] = concluded[i].Verdict
+	}
 	return verdicts, wakeAt
+}
+
+// conclusion is the verdict about one way, and what its role depends on.
+type conclusion struct {
+	Verdict
+	// serving says that it was active so far.
+	serving bool
+	// known says that it was looked at, usable that the kernel can send by it.
+	known, usable bool
 }
 
 // hearing is what must be known of every way before any of them can be weighed.
@@ -90,14 +104,14 @@ type scales struct {
 // softKinds are the kinds that are not hard, in the order of reports.
 var softKinds = [...]Kind{KindNeighbour, KindICMP, KindBFD, KindBGP}
 
-func weigh(m Member, h hearing, s Snapshot, all map[netip.Addr][]witness, before []netip.Addr, now time.Time) scales {
+func weigh(m Member, way int, h hearing, s Snapshot, all map[netip.Addr][]witness, before []netip.Addr, now time.Time) scales {
 	c := scales{hearing: h}
 	for _, kind := range softKinds {
 		e, ok := h.icmp, h.probed
 		if kind != KindICMP {
 			e, ok = s[Source{m.Way, kind}]
 		} else if len(e.Targets) > 0 {
-			q := quorum(m, e.Targets, all, before, now)
+			q := quorum(m, way, e.Targets, all, before, now)
 			e.Opinion, e.Reason, c.excused, c.again = q.opinion, q.reason, q.excused, q.again
 			c.targetsDown = q.opinion == Down
 		}

@@ -415,6 +415,34 @@ func TestNUD_08_16(t *testing.T) {
 	}
 }
 
+// TestWords: the words that logs, status and metrics share.
+func TestWords(t *testing.T) {
+	var got []string
+	for k := KindUnknown; k <= KindBGP; k++ {
+		got = append(got, k.String())
+		if want := k == KindLink || k == KindAddress || k == KindGateway || k == KindNeighbour; k.Local() != want {
+			t.Errorf("%s: local is %t, want %t", k, k.Local(), want)
+		}
+	}
+	for _, o := range []Opinion{Unknown, Up, Down} {
+		got = append(got, o.String())
+	}
+	for _, s := range []State{StateUnknown, Live, Held, Dead} {
+		got = append(got, s.String())
+	}
+	for _, r := range []Role{RoleNone, Active, Standby} {
+		got = append(got, r.String())
+	}
+	got = append(got, Way{"isp", fib.IPv6}.String(), Verdict{Reasons: []string{"a", "b"}}.Why())
+	want := []string{
+		"unknown", "link", "address", "gateway", "neighbour", "icmp", "bfd", "bgp",
+		"unknown", "up", "down", "unknown", "live", "held", "dead", "none", "active", "standby", "isp/ipv6", "a; b",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // TestEnumsPanic: a number that no constant names is a mistake in the program.
 func TestEnumsPanic(t *testing.T) {
 	for name, call := range map[string]func(){
@@ -423,7 +451,7 @@ func TestEnumsPanic(t *testing.T) {
 		"opinion":  func() { _ = Opinion(99).String() },
 		"state":    func() { _ = State(99).String() },
 		"role":     func() { _ = Role(99).String() },
-		"all dead": func() { (&casting{Policy: Policy{AllDead: 99}}).lastResort() },
+		"all dead": func() { Policy{AllDead: 99}.lastResort(nil) },
 		"evidence": func() { Decide(newStory(t, fib.IPv4, "a").policy, nil, outlandish(), start) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -124,9 +124,11 @@ func (s *story) decide() {
 	s.verdicts, s.wake = next, wake
 }
 
-// pass lets d go by, looking again whenever Decide asked for it.
+// pass looks at the evidence and lets d go by, looking again whenever Decide
+// asked for it and at the end.
 func (s *story) pass(d time.Duration) {
 	s.t.Helper()
+	s.decide()
 	end := s.now.Add(d)
 	for n := 0; !s.wake.IsZero() && !s.wake.After(end); n++ {
 		if n > 1000 {

@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/multihomed/multihomed/fib"
@@ -79,12 +80,17 @@ const (
 	idSpace = 1 << 18
 )
 
+// rulePriorities is where rules of ours are recognised: everywhere between the
+// kernel's own (0, 32766 and 32767), so that a configuration with other
+// priorities cleans up after the one before it.
+var rulePriorities = fib.Range{First: 1, Last: 32765}
+
 // Owner returns the rule by which what this layout draws is recognised.
 func (l Layout) Owner(protocol uint8) fib.Owner {
 	return fib.Owner{
 		Protocol: protocol,
 		NextHops: fib.Range{First: l.NextHopBase, Last: l.NextHopBase + idSpace - 1},
-		Rules:    fib.Range{First: l.Priorities.Main - 1, Last: l.Priorities.Balance},
+		Rules:    rulePriorities,
 	}
 }
 
@@ -149,6 +155,12 @@ type painter struct {
 }
 
 func (p *painter) paint() {
+	n := len(p.Uplinks)
+	p.d.NextHops = slices.Grow(p.d.NextHops, n)
+	p.d.Routes = slices.Grow(p.d.Routes, 3*n+2)
+	p.d.Rules = slices.Grow(p.d.Rules, 3*n+3)
+	p.group = make([]fib.Member, 0, n)
+	p.subnets = make([]netip.Prefix, 0, n)
 	for n, u := range p.Uplinks {
 		fact := p.facts[Way{u.Name, p.family}]
 		p.uplink(n, u, fact)
@@ -173,6 +185,10 @@ func (p *painter) rule(r fib.Rule) {
 func (p *painter) uplink(n int, u Place, fact Fact) {
 	guard := fib.Route{Table: u.Table, Dst: p.family.Any(), Metric: metricGuard, Type: fib.RouteProhibit}
 	p.d.Routes = append(p.d.Routes, guard)
+	subnets := owned(fact.Subnets)
+	// Also without a carrier: main may still have the subnet, and replies of
+	// other uplinks to it must not follow main.
+	p.subnets = append(p.subnets, subnets...)
 	if !fact.Usable {
 		return
 	}
@@ -187,12 +203,7 @@ func (p *painter) uplink(n int, u Place, fact Fact) {
 	p.d.Routes = append(p.d.Routes, fib.Route{
 		Table: u.Table, Dst: p.family.Any(), Metric: metricLive, Type: fib.RouteUnicast, NextHopID: id, Source: fact.Preferred,
 	})
-	for _, subnet := range fact.Subnets {
-		if local(subnet) {
-			continue
-		}
-		subnet = subnet.Masked()
-		p.subnets = append(p.subnets, subnet)
+	for _, subnet := range subnets {
 		p.d.Routes = append(p.d.Routes, fib.Route{
 			Table: u.Table, Dst: subnet, Metric: metricLive, Type: fib.RouteUnicast,
 			Hops: []fib.Hop{{Device: fact.Device, Weight: 1}},
@@ -208,23 +219,32 @@ func (p *painter) uplink(n int, u Place, fact Fact) {
 }
 
 func (p *painter) sources(n int, u Place, fact Fact) {
-	for _, src := range fact.Sources {
-		if local(src) {
-			continue
-		}
+	for _, src := range owned(fact.Sources) {
 		priority := p.at(p.Priorities.Source, n, p.Priorities.Mark-1)
 		p.firstSource = min(p.firstSource, priority)
-		p.rule(fib.Rule{Priority: priority, From: src.Masked(), Table: u.Table})
+		p.rule(fib.Rule{Priority: priority, From: src, Table: u.Table})
 	}
 }
 
-// local reports whether the addresses of p mean something on one link only, or
-// name no single host: they occur on every interface (RFC 4291 section 2.5.6), so
-// that no uplink can own them. 169.254.0.0/16 is not among them, because
-// providers number their links from it.
-func local(p netip.Prefix) bool {
-	a := p.Addr()
-	return a.IsMulticast() || a.Is6() && a.IsLinkLocalUnicast()
+// owned returns those of prefixes that an uplink can own, as the kernel holds
+// them. Link-local and multicast ones occur on every interface (RFC 4291 section
+// 2.5.6). 169.254.0.0/16 is not left out, because providers number their links
+// from it.
+func owned(prefixes []netip.Prefix) []netip.Prefix {
+	fine := func(p netip.Prefix) bool {
+		a := p.Addr()
+		return !a.IsMulticast() && (a.Is4() || !a.IsLinkLocalUnicast())
+	}
+	if !slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return !fine(p) || p != p.Masked() }) {
+		return prefixes
+	}
+	out := make([]netip.Prefix, 0, len(prefixes))
+	for _, p := range prefixes {
+		if fine(p) {
+			out = append(out, p.Masked())
+		}
+	}
+	return out
 }
 
 // balance draws the group, its default and the rules that belong to no uplink.
@@ -248,7 +268,7 @@ func (p *painter) balance() {
 	p.rule(fib.Rule{Priority: p.Priorities.Balance, Table: p.BalanceTable})
 	// The kernel follows a goto only if a rule has exactly that priority; the
 	// first mark rule always exists.
-	seen := map[netip.Prefix]bool{}
+	seen := make(map[netip.Prefix]bool, len(p.subnets))
 	for _, subnet := range p.subnets {
 		if !seen[subnet] {
 			seen[subnet] = true

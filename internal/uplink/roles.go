@@ -3,6 +3,7 @@ package uplink
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/multihomed/multihomed/fib"
 )
@@ -14,158 +15,141 @@ const (
 	reasonClosed = "not used: all uplinks are dead and the configuration says withdraw"
 )
 
-// casting gives the roles of one family.
-type casting struct {
-	Policy
-	verdicts, previous Verdicts
-	// members are the ways that the kernel can send by.
-	members []Member
-	// fixed are those of them that were not looked at yet: they count, but keep
-	// the role that was found in the kernel.
-	fixed map[Way]bool
+// candidate is a way that the kernel can send by. One that was not looked at yet
+// counts, but keeps the role that was found in the kernel.
+type candidate struct {
+	*conclusion
+	tier  int
+	given Role
+	// words explain given where the state does not.
+	words string
 }
 
 // assignRoles decides, family by family, who carries the traffic and who stands
-// by. heard is parallel to p.Members.
-func (p Policy) assignRoles(verdicts, previous Verdicts, heard []hearing) {
+// by. concluded is parallel to p.Members.
+func (p Policy) assignRoles(concluded []conclusion) {
+	all := make([]candidate, 0, len(p.Members))
 	for _, family := range fib.Families {
-		c := casting{Policy: p, verdicts: verdicts, previous: previous, fixed: map[Way]bool{}}
+		all = all[:0]
 		for i, m := range p.Members {
 			if m.Family != family {
 				continue
 			}
-			v := verdicts[m.Way]
-			switch {
-			case !heard[i].known:
-				c.fixed[m.Way] = true
-				if v.Role != RoleNone {
-					c.members = append(c.members, m)
-				}
-				continue
-			case len(heard[i].hardDown) == 0:
-				c.members = append(c.members, m)
+			v := &concluded[i]
+			found := v.Role != RoleNone
+			if v.known {
+				v.Role = RoleNone
 			}
-			v.Role = RoleNone
-			verdicts[m.Way] = v
+			if v.usable || !v.known && found {
+				all = append(all, candidate{conclusion: v, tier: m.Tier})
+			}
 		}
-		c.assign()
+		p.cast(all)
+		for _, c := range all {
+			if !c.known {
+				continue
+			}
+			c.Role = c.given
+			if c.words != "" {
+				c.Reasons = append([]string{c.words}, c.Reasons...)
+			}
+		}
 	}
 }
 
-// set gives m a role and puts words, if any, before its reasons.
-func (c *casting) set(m Member, r Role, words string) {
-	if c.fixed[m.Way] {
-		return
-	}
-	v := c.verdicts[m.Way]
-	v.Role = r
-	if words != "" {
-		v.Reasons = append([]string{words}, v.Reasons...)
-	}
-	c.verdicts[m.Way] = v
-}
-
-func (c *casting) assign() {
-	active, words := c.fit(), ""
-	if len(active) == 0 || c.verdicts[active[0].Way].State != Live {
+// cast gives the candidates of one family their roles.
+func (p Policy) cast(all []candidate) {
+	active, words := fit(all), ""
+	if len(active) == 0 || all[active[0]].State != Live {
 		words = reasonKept
 	}
 	if len(active) == 0 {
-		active = c.lastResort()
+		active = p.lastResort(all)
 	}
 	if len(active) == 0 {
-		for _, m := range c.members {
-			c.set(m, RoleNone, reasonClosed)
+		for i := range all {
+			all[i].words = reasonClosed
 		}
 		return
 	}
-	chosen := make(map[Way]bool, len(active))
-	for _, m := range active {
-		c.set(m, Active, words)
-		chosen[m.Way] = true
+	for _, i := range active {
+		all[i].given, all[i].words = Active, words
 	}
-	tier := active[0].Tier
-	for _, m := range c.members {
-		if words == "" && m.Tier == tier && !chosen[m.Way] && c.serves(m) {
-			c.set(m, Active, reasonServes)
-			chosen[m.Way] = true
+	tier := all[active[0]].tier
+	for i := range all {
+		if c := &all[i]; c.tier == tier && c.given != Active && c.serves() {
+			c.given, c.words = Active, reasonServes
 		}
 	}
-	for _, m := range best(c.members, func(m Member) (rank, bool) {
-		return rank{c.verdicts[m.Way].State, m.Tier}, !chosen[m.Way]
-	}) {
-		c.set(m, Standby, "")
+	for _, i := range best(all, func(c candidate) (rank, bool) { return c.rank(), c.given != Active }) {
+		all[i].given = Standby
 	}
 }
 
 // fit returns the best of the ways of which nothing bad is said.
-func (c *casting) fit() []Member {
-	return best(c.members, func(m Member) (rank, bool) {
-		s := c.verdicts[m.Way].State
-		return rank{s, m.Tier}, s == Live || s == Held
-	})
+func fit(all []candidate) []int {
+	return best(all, func(c candidate) (rank, bool) { return c.rank(), c.State == Live || c.State == Held })
 }
 
-// serves reports whether m, which waits after an outage, carries traffic already
-// because there was nothing better. It goes on then, though another way's wait
-// ended first: to move its flows away and back would improve nothing. A way that
-// flaps does not go on.
-func (c *casting) serves(m Member) bool {
-	v := c.verdicts[m.Way]
-	return v.State == Held && !v.Damped && c.previous[m.Way].Role == Active
-}
+// serves reports whether c, which waits after an outage, carries traffic already
+// because there was nothing better. It goes on then, though another way of its
+// tier is live or a better one begins to wait: to move its flows away, and back,
+// would improve nothing. A way that flaps does not go on.
+func (c candidate) serves() bool { return c.State == Held && c.serving && !c.Damped }
 
 // lastResort chooses who carries the traffic when every way is dead.
-func (c *casting) lastResort() []Member {
-	switch c.AllDead {
+func (p Policy) lastResort(all []candidate) []int {
+	rankOf := func(candidate) (rank, bool) { return rank{}, true }
+	switch p.AllDead {
 	case FailClosed:
 		return nil
 	case KeepAll:
-		return c.members
 	case KeepLast:
-	default:
-		panic(fmt.Sprintf("uplink: unhandled choice %d for when all are dead", uint8(c.AllDead)))
-	}
-	var last []Member
-	for _, m := range c.members {
-		if c.previous[m.Way].Role == Active {
-			last = append(last, m)
+		if slices.ContainsFunc(all, func(c candidate) bool { return c.serving }) {
+			rankOf = func(c candidate) (rank, bool) { return rank{}, c.serving }
+		} else {
+			rankOf = func(c candidate) (rank, bool) { return rank{tier: c.tier}, true }
 		}
+	default:
+		panic(fmt.Sprintf("uplink: unhandled choice %d for when all are dead", uint8(p.AllDead)))
 	}
-	if len(last) > 0 {
-		return last
-	}
-	return best(c.members, func(m Member) (rank, bool) { return rank{tier: m.Tier}, true })
+	return best(all, rankOf)
 }
 
 // rank orders ways by what can be expected of them: live before held before
-// dead, then by tier.
+// dead, among the held those that serve before those that need not be trusted
+// yet, then by tier.
 type rank struct {
 	state State
+	idle  int
 	tier  int
 }
 
-func (r rank) compare(o rank) int {
-	return cmp.Or(cmp.Compare(r.state, o.state), cmp.Compare(r.tier, o.tier))
+func (c candidate) rank() rank {
+	if c.State == Held && !c.serves() {
+		return rank{c.State, 1, c.tier}
+	}
+	return rank{c.State, 0, c.tier}
 }
 
-// best returns the members of the best rank among those that of accepts.
-func best(members []Member, of func(Member) (rank, bool)) []Member {
-	var out []Member
+func (r rank) compare(o rank) int {
+	return cmp.Or(cmp.Compare(r.state, o.state), cmp.Compare(r.idle, o.idle), cmp.Compare(r.tier, o.tier))
+}
+
+// best returns the positions of the best rank among those that of accepts.
+func best(all []candidate, of func(candidate) (rank, bool)) []int {
+	out := make([]int, 0, len(all))
 	var top rank
-	for _, m := range members {
-		r, ok := of(m)
+	for i, c := range all {
+		r, ok := of(c)
 		if !ok {
 			continue
 		}
-		c := 0
-		if len(out) > 0 {
-			c = r.compare(top)
-		}
-		if len(out) == 0 || c < 0 {
-			out, top = []Member{m}, r
-		} else if c == 0 {
-			out = append(out, m)
+		switch order := r.compare(top); {
+		case len(out) == 0 || order < 0:
+			out, top = append(out[:0], i), r
+		case order == 0:
+			out = append(out, i)
 		}
 	}
 	return out

@@ -1,9 +1,9 @@
 package uplink
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -12,17 +12,19 @@ import (
 // the slow ones and is short enough that two outages seldom meet in it.
 const sameMoment = 30 * time.Second
 
-// witness is what one way says of one target.
+// witness is what one way says of one target: whose word it is, by position in
+// Policy.Members, and how old the opinion is. Addresses tell the family, so that
+// all witnesses of a target speak of one family.
 type witness struct {
-	uplink  string
+	way     int
 	opinion Opinion
-	since   time.Time
+	age     time.Duration
 }
 
 // witnesses collects what the ways say of every target. A way that the kernel
 // cannot send by says nothing of targets, and what went dead through it before
 // it could send again was its own fault.
-func witnesses(members []Member, heard []hearing) map[netip.Addr][]witness {
+func witnesses(heard []hearing, now time.Time) map[netip.Addr][]witness {
 	all := map[netip.Addr][]witness{}
 	for i, h := range heard {
 		if len(h.hardDown) > 0 {
@@ -32,41 +34,44 @@ func witnesses(members []Member, heard []hearing) map[netip.Addr][]witness {
 			if t.Opinion == Up || t.Opinion == Down && !t.Since.Before(h.hardSince) {
 				list := all[t.Address]
 				if list == nil {
-					list = make([]witness, 0, len(members))
+					list = make([]witness, 0, len(heard))
 				}
-				all[t.Address] = append(list, witness{members[i].Uplink, t.Opinion, t.Since})
+				all[t.Address] = append(list, witness{i, t.Opinion, now.Sub(t.Since)})
 			}
 		}
 	}
 	return all
 }
 
-// excused reports whether the death of target t through uplink name is the
-// target's own fault: it went dead through every uplink that can tell, at the
+// excused reports whether the death of a target, of that age, through one way is
+// the target's own fault: it went dead through every uplink that can tell, at the
 // same moment. An uplink where it had been dead for long cannot tell. before says
 // that it was excused already: then it stays so until another uplink has seen it
 // alive for the same length of time, because its return is not noticed by all
-// at once either. again is when the answer may change by the mere passing of
-// time.
-func excused(t Target, name string, all []witness, before bool, now time.Time) (ok bool, again time.Time) {
+// at once either. again is after how long the answer changes by the mere passing
+// of time; 0 if it does not.
+func excused(age time.Duration, way int, all []witness, before bool) (ok bool, again time.Duration) {
 	ok = before
 	for _, w := range all {
-		if w.uplink == name {
+		if w.way == way {
 			continue
 		}
 		switch w.opinion {
 		case Up:
-			until := w.since.Add(sameMoment)
-			if !before || !now.Before(until) {
-				return false, time.Time{}
+			left := sameMoment - w.age
+			if !before || left <= 0 {
+				return false, 0
 			}
-			again = earliest(again, until)
+			if again == 0 || left < again {
+				again = left
+			}
 		case Down:
-			later := w.since.Sub(t.Since)
-			if later > sameMoment && !before {
-				return false, time.Time{}
+			switch later := age - w.age; {
+			case later > sameMoment && !before:
+				return false, 0
+			case later >= -sameMoment:
+				ok = true
 			}
-			ok = ok || later >= -sameMoment
 		case Unknown:
 		}
 	}
@@ -84,7 +89,7 @@ type poll struct {
 // quorum draws the opinion about one way from its targets. An excused target
 // lowers the number that must answer, so that as many of the others may be lost
 // as before; but one must always answer.
-func quorum(m Member, targets []Target, all map[netip.Addr][]witness, before []netip.Addr, now time.Time) poll {
+func quorum(m Member, way int, targets []Target, all map[netip.Addr][]witness, before []netip.Addr, now time.Time) poll {
 	var p poll
 	up, down, unknown := 0, 0, 0
 	var lost, faulty string
@@ -95,10 +100,12 @@ func quorum(m Member, targets []Target, all map[netip.Addr][]witness, before []n
 		case Unknown:
 			unknown++
 		case Down:
-			ok, again := excused(t, m.Uplink, all[t.Address], slices.Contains(before, t.Address), now)
+			ok, again := excused(now.Sub(t.Since), way, all[t.Address], slices.Contains(before, t.Address))
 			if ok {
 				p.excused = append(p.excused, t.Address)
-				p.again = earliest(p.again, again)
+				if again > 0 {
+					p.again = earliest(p.again, now.Add(again))
+				}
 				faulty += "; " + t.Address.String() + " is dead through every uplink and not counted"
 				continue
 			}
@@ -110,7 +117,7 @@ func quorum(m Member, targets []Target, all map[netip.Addr][]witness, before []n
 	}
 	counted := up + down + unknown
 	if counted == 0 {
-		p.reason = fmt.Sprintf("all targets (%d) went dead through every uplink at once: their fault", len(targets))
+		p.reason = "all targets (" + strconv.Itoa(len(targets)) + ") went dead through every uplink at once: their fault"
 		return p
 	}
 	need := m.Quorum
@@ -124,7 +131,7 @@ func quorum(m Member, targets []Target, all map[netip.Addr][]witness, before []n
 	case up+unknown < need:
 		p.opinion = Down
 	}
-	p.reason = fmt.Sprintf("%d of %d targets answer, %d needed%s%s", up, counted, need, lost, faulty)
+	p.reason = strconv.Itoa(up) + " of " + strconv.Itoa(counted) + " targets answer, " + strconv.Itoa(need) + " needed" + lost + faulty
 	return p
 }
 
