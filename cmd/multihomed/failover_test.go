@@ -1,7 +1,6 @@
 package main
 
 import (
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -13,7 +12,7 @@ import (
 // link, weights 2:3.
 func twoISPs(t *testing.T) *rig {
 	r := newRig(t, lab.ISP{Name: "ether"}, lab.ISP{Name: "pptp", PointToPoint: true})
-	r.configure("hold: {up: 1s}", map[string]string{
+	r.configure("hold: {up: 1s}\ngroup: {idle-timer: 100ms, unbalanced-timer: 500ms}", map[string]string{
 		"ether": "weight: 2\n" + r.icmp("ether"),
 		"pptp":  "weight: 3\n" + r.icmp("pptp"),
 	})
@@ -57,26 +56,25 @@ func TestDGD_01_DGD_11_SilentCut(t *testing.T) {
 	r := twoISPs(t)
 	r.start()
 	r.settled()
-	pptp := r.tap("pptp")
+	ether, pptp := r.tap("ether"), r.tap("pptp")
 	f := r.flows(100, 100)
 	r.wait("traffic flows", func() bool { return f.Results().Received > 1000 })
-
-	cut := time.Now()
-	r.must(r.site.CutSilently("ether", true))
-	r.role("ether", "standby")
-	r.wait("every flow is on pptp", func() bool { return len(pptp.SeenSince(f, cut)) == 100 })
-	moved := time.Now()
-	outage := f.Watch(cut.Add(-100*time.Millisecond), moved).Longest.Duration
-	t.Logf("longest outage %v, limit 850 ms", outage.Round(time.Millisecond))
-	if limit := 3*200*time.Millisecond + 250*time.Millisecond; outage > limit {
-		t.Errorf("traffic moved after %v, want at most %v", outage, limit)
-	}
-	if outage == 0 {
-		t.Error("nothing was lost: the cut did not cut")
-	}
-
-	r.must(r.site.CutSilently("ether", false))
-	r.role("ether", "active")
+	r.within("longest outage of a silent cut", 3*200*time.Millisecond+250*time.Millisecond, func() time.Duration {
+		cut := time.Now()
+		r.must(r.site.CutSilently("ether", true))
+		r.role("ether", "standby")
+		from := time.Now()
+		r.wait("every flow is on pptp", func() bool { return len(pptp.SeenSince(f, from)) == 100 })
+		outage := f.Watch(cut.Add(-100*time.Millisecond), time.Now()).Longest.Duration
+		if outage == 0 {
+			t.Error("nothing was lost: the cut did not cut")
+		}
+		from = time.Now()
+		r.must(r.site.CutSilently("ether", false))
+		r.role("ether", "active")
+		r.wait("ether carries again", func() bool { return len(ether.SeenSince(f, from)) > 0 })
+		return outage
+	})
 }
 
 // TestLNX_NH_01_Carrier: carrier loss costs the flows less than 50 ms, whether the
@@ -88,26 +86,30 @@ func TestLNX_NH_01_Carrier(t *testing.T) {
 			r := twoISPs(t)
 			r.start()
 			r.settled()
-			pptp := r.tap("pptp")
+			ether, pptp := r.tap("ether"), r.tap("pptp")
 			f := r.flows(100, 500)
 			r.wait("traffic flows", func() bool { return f.Results().Received > 5000 })
-			if stopped {
-				r.must(r.daemon.Process.Signal(syscall.SIGSTOP))
-			}
-			cut := time.Now()
-			r.must(r.site.Carrier("ether", false))
-			r.wait("every flow is on pptp", func() bool { return len(pptp.SeenSince(f, cut.Add(time.Second))) == 100 })
-			res := f.Watch(cut.Add(-100*time.Millisecond), time.Now().Add(-100*time.Millisecond))
-			t.Logf("longest outage %v (limit 50 ms), %d packets lost of %d, worst lateness of the sender %v",
-				res.Longest.Duration.Round(time.Millisecond), res.Lost, res.Sent, res.MaxSendDelay.Round(time.Millisecond))
-			if res.Longest.Duration >= 50*time.Millisecond {
-				t.Errorf("a flow was silent for %v, want less than 50 ms", res.Longest.Duration)
-			}
-			if stopped {
-				r.must(r.daemon.Process.Signal(syscall.SIGCONT))
-			}
-			r.must(r.site.Carrier("ether", true))
-			r.settled()
+			r.within("longest outage of a carrier loss", 50*time.Millisecond, func() time.Duration {
+				if len(ether.Seen(f)) == 0 {
+					t.Fatal("ether carries nothing: there is nothing to fail over")
+				}
+				if stopped {
+					r.must(r.daemon.Process.Signal(syscall.SIGSTOP))
+				}
+				cut := time.Now()
+				r.must(r.site.Carrier("ether", false))
+				r.wait("every flow is on pptp", func() bool { return len(pptp.SeenSince(f, cut.Add(time.Second))) == 100 })
+				res := f.Watch(cut.Add(-100*time.Millisecond), time.Now().Add(-100*time.Millisecond))
+				t.Logf("%d packets lost of %d, worst lateness of the sender %v", res.Lost, res.Sent, res.MaxSendDelay.Round(time.Millisecond))
+				if stopped {
+					r.must(r.daemon.Process.Signal(syscall.SIGCONT))
+				}
+				ether.Reset()
+				r.must(r.site.Carrier("ether", true))
+				r.settled()
+				r.wait("ether carries again", func() bool { return len(ether.Seen(f)) > 0 })
+				return res.Longest.Duration
+			})
 		})
 	}
 }
@@ -147,15 +149,4 @@ func TestDGD_02_DGD_15_Tiers(t *testing.T) {
 	if n := len(lte.SeenSince(f, left)); n > 0 {
 		t.Errorf("%d flows stay on the backup after the return", n)
 	}
-}
-
-// ruleLines returns the lines of `ip rule` that carry our protocol number.
-func (r *rig) ruleLines(family string) []string {
-	var ours []string
-	for _, l := range strings.Split(r.ip(family+" rule"), "\n") {
-		if strings.Contains(l, "proto 221") {
-			ours = append(ours, l)
-		}
-	}
-	return ours
 }

@@ -125,7 +125,7 @@ func (m *Monitor) listen(ctx context.Context) {
 			m.log.Info("event socket is open again")
 		}
 		failing = false
-		m.mark(partAll)
+		m.resync()
 		began := time.Now()
 		err = m.readEvents(ctx, c)
 		if ctx.Err() != nil {
@@ -160,7 +160,7 @@ func (m *Monitor) readEvents(ctx context.Context, c *conn) error {
 	c.idle = func() {
 		if lost {
 			lost = false
-			m.mark(partAll)
+			m.resync()
 		}
 	}
 	var logged time.Time
@@ -178,7 +178,7 @@ func (m *Monitor) readEvents(ctx context.Context, c *conn) error {
 				logged = now
 				m.log.Warn("kernel events were lost, reading everything", "reason", err)
 			}
-			m.mark(partAll)
+			m.resync()
 		default:
 			return err
 		}

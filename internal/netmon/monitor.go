@@ -50,6 +50,9 @@ type Counters struct {
 	Events uint64
 	// Overruns are the times that the kernel dropped events (ENOBUFS).
 	Overruns uint64
+	// Resyncs are the times that everything was read again because events may
+	// have been lost: by an overrun, and by a socket that was not there.
+	Resyncs uint64
 	// Reconnects are the times that the event socket was opened again.
 	Reconnects uint64
 	// Reads are the readings of links, neighbours or default routes.
@@ -62,7 +65,7 @@ type Counters struct {
 }
 
 type counters struct {
-	events, overruns, reconnects, reads, failures, solicitations atomic.Uint64
+	events, overruns, resyncs, reconnects, reads, failures, solicitations atomic.Uint64
 }
 
 // Monitor watches the network of the host. Its methods may be called from several
@@ -151,6 +154,7 @@ func (m *Monitor) Counters() Counters {
 	return Counters{
 		Events:        m.counters.events.Load(),
 		Overruns:      m.counters.overruns.Load(),
+		Resyncs:       m.counters.resyncs.Load(),
 		Reconnects:    m.counters.reconnects.Load(),
 		Reads:         m.counters.reads.Load(),
 		Failures:      m.counters.failures.Load(),
@@ -186,6 +190,12 @@ const (
 
 	partAll = partLinks | partNeighbours | partDefaults
 )
+
+// resync says that events may have been lost.
+func (m *Monitor) resync() {
+	m.counters.resyncs.Add(1)
+	m.mark(partAll)
+}
 
 // mark says which parts are to be read again. It never blocks.
 func (m *Monitor) mark(parts part) {

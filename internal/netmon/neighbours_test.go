@@ -2,6 +2,7 @@ package netmon
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -75,6 +76,35 @@ func TestProbeValidEntry(t *testing.T) {
 			})
 			if n.MAC != mac {
 				t.Errorf("after %s the MAC is %s, want %s", state, n.MAC, mac)
+			}
+		}
+	})
+}
+
+// A probe starts from the entry as it is: its link-layer address and router flag
+// stay (no answer can have set them again here).
+func TestProbeKeepsEntry(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f familyCase) {
+		s := newSiteOf(t, f)
+		var k netlinkKernel
+		must(t, s.edge.Do(func() (err error) {
+			k.ns, err = currentNamespace()
+			return err
+		}))
+		t.Cleanup(func() { k.close(); _ = k.ns.Close() })
+		index, err := s.edge.Index("eth1")
+		must(t, err)
+		key := NeighbourKey{LinkIndex: index, Address: f.gateway.Addr().Prev()}
+		if err := k.solicit(key, actionProbe); !errors.Is(err, errChanged) {
+			t.Errorf("probe of an absent neighbour: %v, want %v", err, errChanged)
+		}
+		for _, state := range []string{"reachable", "stale", "delay"} {
+			mustIP(t, s.edge, "neigh", "replace", key.Address.String(), "lladdr", "02:00:00:00:00:07", "router", "dev", "eth1", "nud", state)
+			must(t, k.solicit(key, actionProbe))
+			o, err := k.neighbour(key)
+			must(t, err)
+			if o.state != NUDProbe || o.mac != "02:00:00:00:00:07" || !o.router {
+				t.Errorf("%s became %v, %s, router %v", state, o.state, o.mac, o.router)
 			}
 		}
 	})

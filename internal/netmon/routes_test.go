@@ -106,6 +106,7 @@ route add default via GW dev eth1 proto static table 77
 route add default nhid 1 proto static metric 105
 route add default nhid 10 proto static metric 106
 route add blackhole default proto static metric 107
+route add local default dev eth1 proto static table 78
 `), f.ip)
 				want := func(via string, protocol, metric, table int) string {
 					dst := "0.0.0.0/0"
