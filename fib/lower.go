@@ -43,6 +43,12 @@ type lowering struct {
 // nothing but them; what the kernel still holds under their ids stays as it is,
 // because an object that could not be replaced is better than none. It is pure.
 func lower(d Desired, actual State, o Owner, skip map[uint32]bool) (State, []string) {
+	l := lowered(d, actual, o, skip)
+	return l.want, l.problems
+}
+
+// lowered is lower with its working papers, which regroup can go on with.
+func lowered(d Desired, actual State, o Owner, skip map[uint32]bool) *lowering {
 	l := &lowering{
 		desired: d, actual: actual, owner: o, skip: skip,
 		ids:      make(map[uint32]string, 2*len(d.NextHops)+len(d.Groups)),
@@ -69,7 +75,7 @@ func lower(d Desired, actual State, o Owner, skip map[uint32]bool) (State, []str
 	for _, r := range d.Rules {
 		l.want.Rules[r.normal()] = 1
 	}
-	return l.want, l.problems
+	return l
 }
 
 func (l *lowering) problem(format string, args ...any) {

@@ -43,6 +43,8 @@ type Writer struct {
 	// took all of it.
 	last   Desired
 	synced bool
+	// lowered is how last was lowered, if the kernel took all of it.
+	lowered *lowering
 	// begun says that there was a Sync before: the first one has to write even
 	// an empty desired state.
 	begun bool
@@ -133,7 +135,9 @@ func (w *Writer) Sync(ctx context.Context, d Desired, now time.Time) Report {
 		return rep
 	}
 	if !w.begun || !d.equal(w.last) {
-		w.write(ctx, d, &rep)
+		if !w.regroup(ctx, d, &rep) {
+			w.write(ctx, d, &rep)
+		}
 		w.last, w.begun = d, true
 		if !w.synced {
 			w.Invalidate("a write failed")
@@ -225,14 +229,18 @@ func (w *Writer) write(ctx context.Context, d Desired, rep *Report) {
 	w.synced = true
 	skip := map[uint32]bool{}
 	for {
-		var want State
-		want, rep.Problems = lower(d, w.actual, w.owner, skip)
-		ops := Plan(want, w.actual, w.owner.Protocol)
+		l := lowered(d, w.actual, w.owner, skip)
+		rep.Problems = l.problems
+		ops := Plan(l.want, w.actual, w.owner.Protocol)
 		n, deletions := leading(ops), firstDeletion(ops)
 		failed := w.apply(ctx, ops[:n], rep)
 		if !leaveOut(skip, failed, d, w.owner) {
 			failed = append(failed, w.apply(ctx, ops[n:deletions], rep)...)
 			w.apply(ctx, harmless(ops[deletions:], failed, w.actual), rep)
+			w.lowered = nil
+			if len(skip)+len(l.problems) == 0 && w.synced {
+				w.lowered = l
+			}
 			return
 		}
 	}
@@ -300,11 +308,9 @@ func (r *Report) wake(t time.Time) {
 // equal compares two desired states as written: another order is another state,
 // which costs a plan and no more.
 func (d Desired) equal(o Desired) bool {
-	return slices.Equal(d.NextHops, o.NextHops) && slices.Equal(d.Rules, o.Rules) &&
-		slices.EqualFunc(d.Groups, o.Groups, func(a, b Group) bool {
-			return a.ID == b.ID && a.equal(b) && slices.Equal(a.Members, b.Members)
-		}) &&
-		slices.EqualFunc(d.Routes, o.Routes, Route.equal)
+	return slices.EqualFunc(d.Groups, o.Groups, func(a, b Group) bool {
+		return a.ID == b.ID && a.equal(b) && slices.Equal(a.Members, b.Members)
+	}) && d.equalButGroups(o)
 }
 
 // NotReady reports whether err only says that a link is not there or not up, so

@@ -57,14 +57,14 @@ func TestDGD_01_DGD_11_SilentCut(t *testing.T) {
 	r.start()
 	r.settled()
 	ether, pptp := r.tap("ether"), r.tap("pptp")
-	f := r.flows(100, 100)
+	f := r.flows(240, 50)
 	r.wait("traffic flows", func() bool { return f.Results().Received > 1000 })
 	r.within("longest outage of a silent cut", 3*200*time.Millisecond+250*time.Millisecond, func() time.Duration {
 		cut := time.Now()
 		r.must(r.site.CutSilently("ether", true))
 		r.role("ether", "standby")
 		from := time.Now()
-		r.wait("every flow is on pptp", func() bool { return len(pptp.SeenSince(f, from)) == 100 })
+		r.wait("every flow is on pptp", func() bool { return len(pptp.SeenSince(f, from)) == 240 })
 		outage := f.Watch(cut.Add(-100*time.Millisecond), time.Now()).Longest.Duration
 		if outage == 0 {
 			t.Error("nothing was lost: the cut did not cut")
@@ -87,7 +87,7 @@ func TestLNX_NH_01_Carrier(t *testing.T) {
 			r.start()
 			r.settled()
 			ether, pptp := r.tap("ether"), r.tap("pptp")
-			f := r.flows(100, 500)
+			f := r.flows(240, 100)
 			r.wait("traffic flows", func() bool { return f.Results().Received > 5000 })
 			r.within("longest outage of a carrier loss", 50*time.Millisecond, func() time.Duration {
 				if len(ether.Seen(f)) == 0 {
@@ -98,7 +98,7 @@ func TestLNX_NH_01_Carrier(t *testing.T) {
 				}
 				cut := time.Now()
 				r.must(r.site.Carrier("ether", false))
-				r.wait("every flow is on pptp", func() bool { return len(pptp.SeenSince(f, cut.Add(time.Second))) == 100 })
+				r.wait("every flow is on pptp", func() bool { return len(pptp.SeenSince(f, cut.Add(time.Second))) == 240 })
 				res := f.Watch(cut.Add(-100*time.Millisecond), time.Now().Add(-100*time.Millisecond))
 				t.Logf("%d packets lost of %d, worst lateness of the sender %v", res.Lost, res.Sent, res.MaxSendDelay.Round(time.Millisecond))
 				if stopped {
