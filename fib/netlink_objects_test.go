@@ -210,3 +210,31 @@ func TestApplyBatches(t *testing.T) {
 		s.wantState()
 	}
 }
+
+// A delete succeeds and leaves nothing although the kernel has taken a part of
+// the route, or all of it, away meanwhile.
+func TestDeleteAfterAHopHasGone(t *testing.T) {
+	s := newSite(t)
+	var objects []Object
+	for n, f := range Families {
+		id := uint32(1002 + 100*n)
+		objects = append(objects, Route{Table: 221, Dst: f.Any(), Metric: 1, Type: RouteUnicast, Hops: []Hop{s.inline(f, 2, 1), s.inline(f, 1, 1)}},
+			Route{Table: 222, Dst: f.Any(), Metric: 1, Type: RouteUnicast, NextHopID: id}, s.hop(id, f, 2))
+		s.apply(Add, objects[len(objects)-1], objects[len(objects)-2], objects[len(objects)-3])
+	}
+	s.ip(FamilyUnknown, "link del eth2")
+	s.apply(Delete, objects...)
+	s.wantState()
+}
+
+// An IPv6 route is deleted whole, also when somebody has added a hop to it: it is
+// one object under one key. (IPv4 keeps such a hop as a route of its own, which
+// List shows as a stray.)
+func TestDeleteTakesAWholeIPv6Route(t *testing.T) {
+	s := newSite(t)
+	route := Route{Table: 221, Dst: IPv6.Any(), Metric: 1, Type: RouteUnicast, Hops: []Hop{s.inline(IPv6, 2, 1), s.inline(IPv6, 1, 1)}}
+	s.apply(Add, route)
+	s.ip(IPv6, "route append default via %s dev eth1 metric 1 table 221 proto 133", s.addr(IPv6, 1, 9))
+	s.apply(Delete, route)
+	s.wantState()
+}

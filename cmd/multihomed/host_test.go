@@ -91,7 +91,7 @@ func TestSRC_01_Replies(t *testing.T) {
 		server, err = net.Listen("tcp", ":7777")
 		return err
 	}))
-	defer server.Close()
+	defer func() { r.must(server.Close()) }()
 	go func() {
 		for {
 			c, err := server.Accept()
@@ -124,7 +124,7 @@ func (r *rig) dial(h *lab.Host, to string) (string, error) {
 		if err != nil {
 			return err
 		}
-		defer c.Close()
+		defer func() { _ = c.Close() }() // All was read.
 		text, err = io.ReadAll(c)
 		return err
 	})

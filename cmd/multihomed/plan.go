@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
@@ -35,7 +36,7 @@ kernel where a daemon has left its verdict, and from links and addresses otherwi
 			if err != nil {
 				return failure(err)
 			}
-			defer k.Close()
+			defer closeKernel(cmd.ErrOrStderr(), k)
 			s, err := lookOnce(cmd.Context(), engine.Watch(c))
 			if err != nil {
 				return failure(err)
@@ -59,6 +60,13 @@ kernel where a daemon has left its verdict, and from links and addresses otherwi
 	configFlag(cmd, &path)
 	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 3 if the kernel differs")
 	return cmd
+}
+
+// closeKernel closes k; what was done is done, so a failure is only told.
+func closeKernel(stderr io.Writer, k *fib.Netlink) {
+	if err := k.Close(); err != nil {
+		complain(stderr, err)
+	}
 }
 
 // lookOnce reads the host's links, addresses and foreign default routes once.

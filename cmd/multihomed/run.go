@@ -98,7 +98,11 @@ func (d *daemon) run(ctx context.Context) error {
 	if err != nil {
 		return failure(err)
 	}
-	defer kernel.Close()
+	defer func() {
+		if err := kernel.Close(); err != nil {
+			d.log.Warn("cannot close netlink", "error", err)
+		}
+	}()
 
 	var server *status.Server
 	e := engine.New(engine.Options{

@@ -47,7 +47,7 @@ func (r *rig) send(s sender) (accepted int, refusal error) {
 		if err != nil {
 			return err
 		}
-		defer conn.Close()
+		defer func() { _ = conn.Close() }() // Nothing is lost: the packets have left.
 		for range burst {
 			if _, err := conn.WriteTo([]byte("hello"), net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, 9))); err != nil {
 				refusal = err

@@ -33,8 +33,8 @@ table and mark; then what strangers changed in the kernel and the last change.`,
 			client := status.Dial(socket)
 			if watch {
 				err = client.Watch(cmd.Context(), show)
-				if cmd.Context().Err() != nil {
-					return nil // Interrupted by the user.
+				if interrupted := cmd.Context().Err() != nil; interrupted {
+					err = nil // The user has seen enough.
 				}
 			} else {
 				var s status.Status

@@ -35,7 +35,7 @@ would write everything again: stop the daemon first.`,
 			if err != nil {
 				return failure(err)
 			}
-			defer k.Close()
+			defer closeKernel(cmd.ErrOrStderr(), k)
 			ops, err := engine.Withdraw(cmd.Context(), c, k)
 			for _, op := range ops {
 				fmt.Fprintln(cmd.OutOrStdout(), op)

@@ -51,7 +51,11 @@ func benchmarkFailover(b *testing.B, uplinks, foreign int) {
 	if err := edge.Do(func() (err error) { kernel, err = fib.OpenNetlink(); return err }); err != nil {
 		b.Fatal(err)
 	}
-	defer kernel.Close()
+	defer func() {
+		if err := kernel.Close(); err != nil {
+			b.Error(err)
+		}
+	}()
 	if err := TakeSysctls(kernel, filepath.Join(b.TempDir(), "sysctls"), slog.New(slog.DiscardHandler)); err != nil {
 		b.Fatal(err)
 	}
