@@ -59,7 +59,7 @@ func TestDGD_04(t *testing.T) {
 		}
 	}
 	// The defaults are targets like others.
-	problemsOf(t, "a.yaml", "uplinks: [{name: a, interface: eth0, gateway: 1.1.1.1, icmp: {}}]")
+	_ = problemsOf(t, "a.yaml", "uplinks: [{name: a, interface: eth0, gateway: 1.1.1.1, icmp: {}}]")
 }
 
 // Detection has to be quicker than the transports' own: what may take more than

@@ -91,7 +91,11 @@ func TestReferenceHasEveryKey(t *testing.T) {
 		var v any = values
 		for _, s := range k.steps {
 			if s == "[]" {
-				v = v.([]any)[0]
+				l, ok := v.([]any)
+				if !ok || len(l) == 0 {
+					t.Fatalf("%s: %v is no list with an entry", k, v)
+				}
+				v = l[0]
 				continue
 			}
 			m, ok := v.(map[string]any)

@@ -255,7 +255,7 @@ func TestAliasesThatExplode(t *testing.T) {
 		"a.toml": "a = " + strings.Repeat("[", 5000) + strings.Repeat("]", 5000),
 		"a.yaml": strings.Repeat("[", 5000) + strings.Repeat("]", 5000),
 	} {
-		problemsOf(t, name, text)
+		_ = problemsOf(t, name, text) // that there is one suffices
 	}
 }
 

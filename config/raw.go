@@ -41,8 +41,8 @@ type rawNextHops struct {
 type rawHold struct {
 	Up              duration `key:"up"`
 	PenaltyHalfLife duration `key:"penalty-half-life"`
-	Suppress        real     `key:"suppress"`
-	Reuse           real     `key:"reuse"`
+	Suppress        fraction `key:"suppress"`
+	Reuse           fraction `key:"reuse"`
 }
 
 type rawGroup struct {

@@ -86,8 +86,8 @@ func resolve(raw *rawConfig, r *report) *Config {
 		Hold: Hold{
 			Up:              or(raw.Hold.Up, defaultHoldUp),
 			PenaltyHalfLife: or(raw.Hold.PenaltyHalfLife, defaultPenaltyHalfLife),
-			Suppress:        orReal(raw.Hold.Suppress, defaultSuppress),
-			Reuse:           orReal(raw.Hold.Reuse, defaultReuse),
+			Suppress:        orFraction(raw.Hold.Suppress, defaultSuppress),
+			Reuse:           orFraction(raw.Hold.Reuse, defaultReuse),
 		},
 		Group: Group{
 			IdleTimer:       or(raw.Group.IdleTimer, defaultIdleTimer),
@@ -185,7 +185,7 @@ func or(d duration, byDefault time.Duration) time.Duration {
 	return byDefault
 }
 
-func orReal(r real, byDefault float64) float64 {
+func orFraction(r fraction, byDefault float64) float64 {
 	if r.given {
 		return r.value
 	}

@@ -89,13 +89,13 @@ func wholeNumber(v any) (int64, error) {
 	return 0, fmt.Errorf("%s is not a whole number; write one such as 10 or 0x100", describe(v))
 }
 
-// real is a number that may have a fraction.
-type real struct {
+// fraction is a number that may have a fraction.
+type fraction struct {
 	value float64
 	given bool
 }
 
-func (r *real) set(v any) error {
+func (r *fraction) set(v any) error {
 	value := math.NaN()
 	switch v := v.(type) {
 	case nil:
@@ -163,7 +163,7 @@ func (s *share) set(v any) error {
 			return nil
 		}
 	}
-	var f real
+	var f fraction
 	if err := f.set(v); err != nil {
 		if errors.Is(err, errNoValue) {
 			return err

@@ -15,7 +15,7 @@ func TestScalars(t *testing.T) {
 		err   string // part of the message
 	}
 	num := func(v any) (any, error) { var n number; err := n.set(v); return n.value, err }
-	flt := func(v any) (any, error) { var n real; err := n.set(v); return n.value, err }
+	flt := func(v any) (any, error) { var n fraction; err := n.set(v); return n.value, err }
 	dur := func(v any) (any, error) { var n duration; err := n.set(v); return n.value, err }
 	shr := func(v any) (any, error) { var n share; err := n.set(v); return n.value, err }
 	txt := func(v any) (any, error) { var n text; err := n.set(v); return n.value, err }
@@ -45,14 +45,14 @@ func TestScalars(t *testing.T) {
 		{"number", num, []any{1}, want{err: "a list is not a whole number"}},
 		{"number", num, map[string]any{}, want{err: "a section is not a whole number"}},
 		{"number", num, nil, want{err: "has no value"}},
-		{"real", flt, 750, want{value: 750.0}},
-		{"real", flt, int64(750), want{value: 750.0}},
-		{"real", flt, uint64(750), want{value: 750.0}},
-		{"real", flt, "7.5", want{value: 7.5}},
-		{"real", flt, math.Inf(1), want{err: "is not a number"}},
-		{"real", flt, "NaN", want{err: "is not a number"}},
-		{"real", flt, false, want{err: "is not a number"}},
-		{"real", flt, nil, want{err: "has no value"}},
+		{"fraction", flt, 750, want{value: 750.0}},
+		{"fraction", flt, int64(750), want{value: 750.0}},
+		{"fraction", flt, uint64(750), want{value: 750.0}},
+		{"fraction", flt, "7.5", want{value: 7.5}},
+		{"fraction", flt, math.Inf(1), want{err: "is not a number"}},
+		{"fraction", flt, "NaN", want{err: "is not a number"}},
+		{"fraction", flt, false, want{err: "is not a number"}},
+		{"fraction", flt, nil, want{err: "has no value"}},
 		{"duration", dur, "1m30s", want{value: 90 * time.Second}},
 		{"duration", dur, " 5ms ", want{value: 5 * time.Millisecond}},
 		{"duration", dur, "0", want{value: time.Duration(0)}},

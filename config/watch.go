@@ -187,8 +187,8 @@ func (w *watch) look() time.Duration {
 func (w *watch) directories() map[string]bool {
 	wanted := map[string]bool{}
 	dir := filepath.Dir(w.path)
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = real
+	if resolved, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = resolved
 	}
 	wanted[dir] = true
 	if target, err := filepath.EvalSymlinks(w.path); err == nil {

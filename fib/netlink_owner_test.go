@@ -159,11 +159,9 @@ func TestListKeepsToTheOwner(t *testing.T) {
 	s.wantState()
 }
 
-// What carries our mark in a shape of its own is listed so that a plan sees it:
-// under its key if that can be expressed, as a stray if not; and it can be
-// removed without touching its neighbours.
-func TestStrangeObjectsOfOurs(t *testing.T) {
-	s := newSite(t)
+// strangeObjects makes objects with our mark that nobody here writes.
+func (s *site) strangeObjects() {
+	s.t.Helper()
 	for n, f := range Families {
 		id := uint32(1002 + 100*n)
 		s.ip(f, "nexthop add id %d blackhole proto 133", id)
@@ -183,7 +181,14 @@ func TestStrangeObjectsOfOurs(t *testing.T) {
 		s.ip(f, "rule add pref 105 ipproto tcp dport 80-90 lookup 222 proto 133")
 		s.ip(f, "rule add pref 106 uidrange 1-5 lookup 222 proto 133")
 	}
+}
 
+// What carries our mark in a shape of its own is listed so that a plan sees it:
+// under its key if that can be expressed, as a stray if not; and it can be
+// removed without touching its neighbours.
+func TestStrangeObjectsOfOurs(t *testing.T) {
+	s := newSite(t)
+	s.strangeObjects()
 	got := s.list()
 	for n, f := range Families {
 		id := uint32(1002 + 100*n)

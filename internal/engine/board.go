@@ -24,20 +24,22 @@ func NewBoard() *Board {
 }
 
 // Put replaces what e's source said before, and pokes the engine if that changes
-// anything that a decision could depend on. Since is kept while the opinion stays
-// the same, and is now where e has none.
+// anything that a decision could depend on. Since is kept while the opinions stay
+// the same, those of targets too, and is now where e has none. The caller must not
+// change the targets afterwards.
 func (b *Board) Put(e uplink.Evidence) {
 	b.mu.Lock()
 	old, known := b.evidence[e.Source]
 	if e.Since.IsZero() {
 		e.Since = time.Now()
 	}
-	if known && old.Opinion == e.Opinion && len(e.Targets) == 0 {
+	agrees := known && sameOpinions(old, e)
+	if agrees {
 		e.Since = old.Since
 	}
 	b.evidence[e.Source] = e
 	b.mu.Unlock()
-	if !known || differs(old, e) {
+	if !agrees || old.Reason != e.Reason {
 		b.Poke()
 	}
 }
@@ -71,11 +73,10 @@ func (b *Board) Poke() {
 // C has a value when the engine should look.
 func (b *Board) C() <-chan struct{} { return b.poke }
 
-// differs reports whether a decision could differ between two words of one
-// source. Fresh figures with the same opinions are for the status only.
-func differs(a, b uplink.Evidence) bool {
-	return a.Opinion != b.Opinion || a.Reason != b.Reason ||
-		!slices.EqualFunc(a.Targets, b.Targets, func(x, y uplink.Target) bool {
-			return x.Address == y.Address && x.Opinion == y.Opinion
-		})
+// sameOpinions reports whether two words of one source agree. Fresh figures with
+// the same opinions are for the status only.
+func sameOpinions(a, b uplink.Evidence) bool {
+	return a.Opinion == b.Opinion && slices.EqualFunc(a.Targets, b.Targets, func(x, y uplink.Target) bool {
+		return x.Address == y.Address && x.Opinion == y.Opinion
+	})
 }

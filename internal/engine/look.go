@@ -2,7 +2,9 @@ package engine
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 
 	"github.com/multihomed/multihomed/fib"
 	"github.com/multihomed/multihomed/internal/netmon"
@@ -36,7 +38,7 @@ func (t *site) look(m member, s *netmon.Snapshot) view {
 
 	addresses := usableAddresses(link, m.Family)
 	v.fact.Sources = sources(m, link)
-	v.fact.Preferred = preferred(m, addresses)
+	v.fact.Preferred = preferred(m, addresses, s)
 	addressOpinion, addressReason := addressEvidence(m, s, link, addresses)
 	say(uplink.KindAddress, addressOpinion, addressReason)
 	v.present = there && addressOpinion == uplink.Up
@@ -104,65 +106,97 @@ func sources(m member, l netmon.Link) []netip.Prefix {
 	return out
 }
 
-// preferred returns the source for packets that have none yet: a configured one
-// that the interface has, else a lasting address of the interface.
-func preferred(m member, addresses []netmon.Address) netip.Addr {
+// preferred returns the source for packets that have none yet: an address of the
+// interface that the configuration names, else a lasting one of the interface,
+// else an address of the configured sources that is on another interface. The zero
+// Addr if there is none.
+func preferred(m member, addresses []netmon.Address, s *netmon.Snapshot) netip.Addr {
 	for _, p := range m.sources {
-		for _, a := range addresses {
-			if p.IsSingleIP() && p.Addr() == a.Prefix.Addr() {
-				return p.Addr()
+		if a := best(addresses, p); a.IsValid() {
+			return a
+		}
+	}
+	if a := best(addresses, m.Family.Any()); a.IsValid() {
+		return a
+	}
+	for _, p := range m.sources {
+		// Sorted, so that the answer is the same at every look.
+		for _, name := range slices.Sorted(maps.Keys(s.Links)) {
+			if a := best(usableAddresses(s.Links[name], m.Family), p); a.IsValid() {
+				return a
 			}
 		}
 	}
-	var fallback netip.Addr
+	return netip.Addr{}
+}
+
+// best returns the first of the addresses within p that will last longest: one
+// that is deprecated is not for new connections (RFC 4862 section 5.5.4), and a
+// temporary one soon will not be (RFC 8981).
+func best(addresses []netmon.Address, p netip.Prefix) netip.Addr {
+	var out netip.Addr
+	worst := 3
 	for _, a := range addresses {
-		if !a.Deprecated && !a.Temporary {
-			return a.Prefix.Addr()
+		rank := 0
+		switch {
+		case a.Deprecated:
+			rank = 2
+		case a.Temporary:
+			rank = 1
 		}
-		if !fallback.IsValid() {
-			fallback = a.Prefix.Addr()
+		if rank < worst && p.Contains(a.Prefix.Addr()) {
+			out, worst = a.Prefix.Addr(), rank
 		}
 	}
-	return fallback
+	return out
 }
 
 // addressEvidence says whether the source is there. Configured addresses may be
 // on any interface: provider-independent ones often live on lo.
 func addressEvidence(m member, s *netmon.Snapshot, l netmon.Link, addresses []netmon.Address) (uplink.Opinion, string) {
-	var missing netip.Addr
+	missing := ""
 	for _, p := range m.sources {
+		there, usable := find(s, p.Addr())
 		switch {
 		case !p.IsSingleIP():
 			return uplink.Up, fmt.Sprintf("prefix %s is configured", p)
-		case has(s, p.Addr()):
+		case usable:
 			return uplink.Up, p.Addr().String() + " is there"
+		case missing != "":
+		case there:
+			missing = unusable(p.Addr())
 		default:
-			missing = p.Addr()
+			missing = fmt.Sprintf("source %s is on no interface", p.Addr())
 		}
 	}
-	if missing.IsValid() {
-		return uplink.Down, fmt.Sprintf("source %s is on no interface", missing)
+	if missing != "" {
+		return uplink.Down, missing
 	}
 	if len(addresses) > 0 {
-		return uplink.Up, preferred(m, addresses).String() + " is there"
+		return uplink.Up, best(addresses, m.Family.Any()).String() + " is there"
 	}
 	for _, a := range l.Addresses {
 		if fib.FamilyOf(a.Prefix.Addr()) == m.Family && a.Global {
-			return uplink.Down, fmt.Sprintf("%s is not usable yet (duplicate address detection)", a.Prefix.Addr())
+			return uplink.Down, unusable(a.Prefix.Addr())
 		}
 	}
 	return uplink.Down, fmt.Sprintf("no global %s address on %s", m.Family, m.conf.Interface)
 }
 
-func has(s *netmon.Snapshot, a netip.Addr) bool {
+func unusable(a netip.Addr) string {
+	return fmt.Sprintf("%s is not usable yet (duplicate address detection)", a)
+}
+
+// find looks for an address on any interface.
+func find(s *netmon.Snapshot, a netip.Addr) (there, usable bool) {
 	for _, l := range s.Links {
 		for _, have := range l.Addresses {
-			if have.Prefix.Addr() == a && have.Usable {
-				return true
+			if have.Prefix.Addr() == a {
+				there, usable = true, usable || have.Usable
 			}
 		}
 	}
-	return false
+	return there, usable
 }
 
 // gatewayEvidence returns the gateway to use, the zero Addr for a device route.
@@ -203,13 +237,16 @@ func (t *site) subnets(f fib.Family, l netmon.Link, s *netmon.Snapshot) []netip.
 	return out
 }
 
+// overlapsElsewhere reports whether an interface that is no uplink's has neighbours
+// in p. A lone address, as on lo, has none: it is ours, and table local comes first.
 func (t *site) overlapsElsewhere(p netip.Prefix, s *netmon.Snapshot) bool {
 	for name, l := range s.Links {
 		if t.interfaces[name] {
 			continue
 		}
 		for _, a := range l.Addresses {
-			if a.Prefix.Overlaps(p) {
+			lone := a.Prefix.IsSingleIP() && !a.Peer.IsValid()
+			if !lone && (a.Prefix.Overlaps(p) || p.Contains(a.Peer)) {
 				return true
 			}
 		}

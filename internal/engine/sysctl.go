@@ -46,7 +46,8 @@ func TakeSysctls(s Sysctls, file string, log *slog.Logger) error {
 		if _, ok := old[name]; !ok {
 			old[name] = have
 			if err := remember(file, old); err != nil {
-				return err // Never change what could not be given back.
+				// Never change what could not be given back.
+				return errors.Join(append(errs, err)...)
 			}
 		}
 		if err := s.WriteSysctl(name, want); err != nil {
@@ -58,7 +59,9 @@ func TakeSysctls(s Sysctls, file string, log *slog.Logger) error {
 	return errors.Join(errs...)
 }
 
-// GiveBackSysctls restores what TakeSysctls changed and forgets it.
+// GiveBackSysctls restores what TakeSysctls changed and forgets it. A setting that
+// the kernel has no more is passed over; while one cannot be written, all of them
+// are remembered.
 func GiveBackSysctls(s Sysctls, file string, log *slog.Logger) error {
 	old, err := remembered(file)
 	if err != nil {
@@ -66,7 +69,11 @@ func GiveBackSysctls(s Sysctls, file string, log *slog.Logger) error {
 	}
 	var errs []error
 	for name, value := range old {
-		if err := s.WriteSysctl(name, value); err != nil {
+		err := s.WriteSysctl(name, value)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case err != nil:
 			errs = append(errs, err)
 			continue
 		}
@@ -92,6 +99,9 @@ func remembered(file string) (map[string]string, error) {
 	if err := json.Unmarshal(data, &old); err != nil {
 		return nil, fmt.Errorf("read remembered sysctls: %s: %w; remove the file if the settings are as they should be", file, err)
 	}
+	if old == nil { // The file says null.
+		old = map[string]string{}
+	}
 	return old, nil
 }
 
@@ -105,10 +115,12 @@ func remember(file string, old map[string]string) error {
 		return fmt.Errorf("remember sysctls: %w", err)
 	}
 	temp := file + ".new"
-	if err := os.WriteFile(temp, data, 0o600); err != nil {
-		return fmt.Errorf("remember sysctls: %w", err)
+	err = os.WriteFile(temp, data, 0o600)
+	if err == nil {
+		err = os.Rename(temp, file)
 	}
-	if err := os.Rename(temp, file); err != nil {
+	if err != nil {
+		_ = os.Remove(temp) // What is left of it takes room and says nothing.
 		return fmt.Errorf("remember sysctls: %w", err)
 	}
 	return nil

@@ -215,7 +215,9 @@ func (w *walker) call(call *ast.CallExpr, s scope) {
 	}
 	inCmd := strings.HasPrefix(w.name, "cmd/")
 	inLab := strings.HasPrefix(w.name, "internal/lab/")
-	mayExit := inCmd || inLab || s.testMain
+	// An example is a program of its own.
+	inExample := strings.HasPrefix(w.name, "examples/")
+	mayExit := inCmd || inLab || inExample || s.testMain
 	// The engine starts a component that panicked again, a lab hands a panic
 	// from its threads on to the caller, and a test may want to see one.
 	mayRecover := inCmd || inLab || w.test || strings.HasPrefix(w.name, "internal/engine/")

@@ -54,6 +54,8 @@ func TestCheck(t *testing.T) {
 		{"a test imports its own package", "fib/x_test.go", "package fib_test\nimport _ " + own("fib"), nil},
 		{"a test of a leaf imports a leaf", "fib/x_test.go", "package fib\nimport _ " + own("config"), []string{"2 import"}},
 		{"cmd imports the engine", "cmd/multihomed/x.go", "package main\nimport _ " + own("internal/engine"), nil},
+		{"an example imports fib", "examples/embed/x.go", "package main\nimport _ " + own("fib"), nil},
+		{"an example imports what is internal", "examples/embed/x.go", "package main\nimport _ " + own("internal/netmon"), []string{"2 import"}},
 		{"an unknown directory", "internal/util/x.go", "package util", []string{"1 package"}},
 
 		{"netlink at home", "fib/x.go", "package fib\nimport _ \"github.com/vishvananda/netlink/nl\"", nil},
@@ -70,6 +72,8 @@ func TestCheck(t *testing.T) {
 		{"os.Exit by another name", "fib/x.go", "package fib\nimport o \"os\"\nvar _ = func() { o.Exit(1) }", []string{"3 exit"}},
 		{"syscall.Exit", "fib/x.go", "package fib\nimport \"syscall\"\nfunc f() { syscall.Exit(1) }", []string{"3 exit"}},
 		{"os.Exit in a command", "cmd/multihomed/x.go", "package main\nimport \"os\"\nfunc f() { os.Exit(1) }", nil},
+		{"os.Exit in an example", "examples/embed/x.go", "package main\nimport \"os\"\nfunc f() { os.Exit(1) }", nil},
+		{"log.Fatal in an example", "examples/embed/x.go", "package main\nimport \"log\"\nfunc f() { log.Fatal() }", []string{"3 exit"}},
 		{"os.Exit in the lab", "internal/lab/x.go", "package lab\nimport \"os\"\nfunc f() { os.Exit(1) }", nil},
 		{"os.Exit in TestMain", "fib/x_test.go", "package fib\nimport (\n\"os\"\n\"testing\"\n)\nfunc TestMain(m *testing.M) { os.Exit(m.Run()) }", nil},
 		{"os.Exit in a test", "fib/x_test.go", "package fib\nimport (\n\"os\"\n\"testing\"\n)\nfunc TestX(t *testing.T) { os.Exit(0) }", []string{"6 exit"}},

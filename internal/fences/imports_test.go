@@ -40,6 +40,7 @@ var rules = map[string]rule{
 	"internal/demo":   {[]string{"internal/lab", "internal/status"}, "the demo looks at the daemon from outside"},
 	"internal/fences": {nil, "the fences hold only tests"},
 	"bench":           {[]string{"fib", "internal/lab", "internal/status"}, "a benchmark looks at the daemon from outside"},
+	"examples/embed":  {[]string{"fib"}, "an example uses what a stranger could: the public packages, one at a time"},
 	"cmd/multihomed": {
 		[]string{
 			"fib", "config", "bgp", "bfd", "internal/netmon", "internal/probe", "internal/status", "internal/engine", "internal/demo", "internal/lab",

@@ -89,11 +89,11 @@ func exitCode(cmd *exec.Cmd, err error) (int, error) {
 	if err != nil && !errors.As(err, &exit) {
 		return 1, fmt.Errorf("wait for the program in the user namespace: %w", err)
 	}
-	status := cmd.ProcessState.Sys().(syscall.WaitStatus)
-	if status.Signaled() {
+	// On Linux it always is one; anything else has no signal to tell of.
+	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		return 128 + int(status.Signal()), nil
 	}
-	return status.ExitStatus(), nil
+	return cmd.ProcessState.ExitCode(), nil
 }
 
 // mayMakeNamespaces tries it on a thread that ends afterwards: capabilities alone

@@ -106,7 +106,7 @@ func StartFlows(o FlowOptions) (*Flows, error) {
 func (o FlowOptions) check() error {
 	switch {
 	case o.From == nil || o.To == nil:
-		return errors.New("From and To must be given")
+		return errors.New("no From or no To")
 	case len(o.Destinations) == 0:
 		return errors.New("no destinations")
 	case o.Flows < 1 || o.Flows > maxFlows:

@@ -173,11 +173,11 @@ func TestStartFlowsRefuses(t *testing.T) {
 	h := &Host{name: "a"}
 	some := pairB
 	for want, o := range map[string]FlowOptions{
-		"From and To":     {To: h, Destinations: some, Flows: 1, Rate: 1},
-		"no destinations": {From: h, To: h, Flows: 1, Rate: 1},
-		"0 flows":         {From: h, To: h, Destinations: some, Rate: 1},
-		"do not fit":      {From: h, To: h, Destinations: some, Flows: 10, FirstSourcePort: 65530, Rate: 1},
-		"rate 10001":      {From: h, To: h, Destinations: some, Flows: 1, Rate: 10001},
+		"no From or no To": {To: h, Destinations: some, Flows: 1, Rate: 1},
+		"no destinations":  {From: h, To: h, Flows: 1, Rate: 1},
+		"0 flows":          {From: h, To: h, Destinations: some, Rate: 1},
+		"do not fit":       {From: h, To: h, Destinations: some, Flows: 10, FirstSourcePort: 65530, Rate: 1},
+		"rate 10001":       {From: h, To: h, Destinations: some, Flows: 1, Rate: 10001},
 	} {
 		if _, err := StartFlows(o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
@@ -238,7 +238,7 @@ func TestTapSeenSince(t *testing.T) {
 		{7, 2}: {Last: now.Add(-time.Second)},
 		{8, 3}: {Last: now},
 	}}
-	if got := tap.SeenSince(f, now); len(got) != 1 || got[1].Last != now {
+	if got := tap.SeenSince(f, now); len(got) != 1 || !got[1].Last.Equal(now) {
 		t.Errorf("got %v", got)
 	}
 	if got := tap.Seen(f); len(got) != 2 {

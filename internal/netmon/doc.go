@@ -3,9 +3,11 @@
 //
 // It owns one netlink subscription and the latest [Snapshot]. An event is never
 // applied: it means "look again". The monitor reads the parts that may have
-// changed, publishes a new snapshot and pokes its owner. A lost event (ENOBUFS),
-// an interrupted dump or a closed socket makes it reconnect and read everything;
-// and once a minute it reads everything for no reason at all.
+// changed, publishes a new snapshot and pokes its owner. The first event after a
+// quiet time is looked at at once, a burst every 10 ms. Lost events (ENOBUFS) make
+// it read everything, a failed socket makes it open another and read everything, an
+// interrupted dump is read again; and once a minute it reads everything for no
+// reason at all.
 //
 // It also keeps watched neighbours fresh. It never sends ARP or neighbour
 // solicitations of its own: it asks the kernel to probe, so that the kernel's

@@ -55,9 +55,9 @@ type loop struct {
 	retryAt time.Time
 	retry   part
 	pause   time.Duration
-	// changed is set by whatever may have changed the snapshot, forced if it is
-	// to be published even if it is the same.
-	changed, forced bool
+	// changed is set by whatever has changed the snapshot, and by a new
+	// configuration.
+	changed bool
 }
 
 // loop reads what is dirty until ctx ends.
@@ -184,7 +184,7 @@ func (l *loop) configure() {
 	l.generation++
 	l.defaultsDone, l.holding = false, true
 	l.setInterest()
-	l.changed, l.forced = true, true
+	l.changed = true
 }
 
 // setInterest tells the event reader what matters. It comes before the readings
@@ -240,13 +240,12 @@ func (l *loop) readLinks() part {
 	return parts
 }
 
-// publish makes a snapshot if anything may have changed, and pokes if it has.
+// publish makes a snapshot if anything has changed, and pokes.
 func (l *loop) publish() {
 	if !l.changed || !l.linksDone || l.holding {
 		return
 	}
-	old := l.m.snapshot.Load()
-	if old == nil && !l.defaultsDone {
+	if _, published := l.m.Snapshot(); !published && !l.defaultsDone {
 		return
 	}
 	l.changed = false
@@ -260,10 +259,6 @@ func (l *loop) publish() {
 			s.Neighbours[NeighbourKey{w.index, w.watch.Address}] = w.tracker.n
 		}
 	}
-	if !l.forced && old != nil && reflect.DeepEqual(old, s) {
-		return
-	}
-	l.forced = false
 	l.m.snapshot.Store(s)
 	l.m.poke()
 }

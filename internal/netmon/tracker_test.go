@@ -223,6 +223,7 @@ func TestDue(t *testing.T) {
 		{name: "reachable", interval: 5 * time.Second, asked: 8, reading: aged(10, NUDReachable, 2*time.Second), act: actionProbe, due: 13},
 		{name: "reachable, confirmed by traffic", interval: 5 * time.Second, asked: 1, reading: at(10, NUDReachable), act: actionProbe, due: 15},
 		{name: "interval below RetransTimer", interval: time.Millisecond, asked: 10, reading: at(10, NUDReachable), act: actionProbe, due: 11},
+		{name: "interval below RetransTimer, old state", interval: time.Millisecond, asked: 9.5, reading: aged(10, NUDStale, 8*time.Second), act: actionProbe, due: 10.5},
 		{name: "incomplete", interval: 5 * time.Second, asked: 8, reading: at(10, NUDIncomplete), due: never},
 		{name: "probe", interval: 5 * time.Second, asked: 8, reading: at(10, NUDProbe), due: never},
 		{name: "permanent", interval: 5 * time.Second, asked: never, reading: at(10, NUDPermanent), due: never},

@@ -1,7 +1,6 @@
 package probe
 
 import (
-	"io"
 	"log/slog"
 	"net/netip"
 	"testing"
@@ -47,7 +46,7 @@ func idleProber(f wireFamily) *Prober {
 	}
 	p := New(Config{
 		Source: source, Targets: []netip.Addr{f.target}, Interval: time.Second, Down: 3, Up: 3,
-	}, func(Report) {}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	}, func(Report) {}, slog.New(slog.DiscardHandler))
 	p.begin(time.Now())
 	return p
 }

@@ -68,7 +68,7 @@ func TestSocketLost(t *testing.T) {
 		b.start(t)
 		b.pass(5 * time.Second)
 		b.forget()
-		b.set(func(n *fakeNet) { n.conns[0].close() })
+		b.set(func(n *fakeNet) { _ = n.conns[0].close() })
 		b.pass(5 * time.Second)
 		for _, r := range b.reports {
 			for _, target := range r.Targets {

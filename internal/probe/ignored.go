@@ -68,6 +68,8 @@ func (i Ignored) String() string {
 		return "duplicate"
 	case IgnoredLate:
 		return "late"
+	case ignoredReasons:
+		panic("probe: the number of reasons is no reason")
 	default:
 		panic(fmt.Sprintf("probe: unhandled reason %d", uint8(i)))
 	}

@@ -302,7 +302,7 @@ func TestAdviceWithoutTargets(t *testing.T) {
 			t.Errorf("fresh advice waits longer than %v", reportLimit)
 		}
 		// A socket that fails while it only listens is opened again.
-		b.set(func(n *fakeNet) { n.conns[0].close() })
+		b.set(func(n *fakeNet) { _ = n.conns[0].close() })
 		b.pass(time.Second)
 		if len(b.conns) != 2 {
 			t.Errorf("%d sockets", len(b.conns))

@@ -84,11 +84,11 @@ func (p *Prober) next(now time.Time) time.Time {
 // drain takes what has arrived.
 func (p *Prober) drain(c conn) error {
 	for range maxDrain {
-		switch err := c.receive(&p.packet); err {
-		case nil:
-		case errEmpty:
+		err := c.receive(&p.packet)
+		if errors.Is(err, errEmpty) {
 			return nil
-		default:
+		}
+		if err != nil {
 			return fmt.Errorf("receive: %w", err)
 		}
 		if why := p.take(&p.packet, time.Now()); why != Believed {

@@ -241,14 +241,14 @@ func (s *site) receive(c *socket, k *packet) {
 	s.t.Helper()
 	limit := time.Now().Add(patience)
 	for time.Now().Before(limit) {
-		switch err := c.receive(k); err {
-		case nil:
+		err := c.receive(k)
+		if err == nil {
 			return
-		case errEmpty:
-			s.must(c.wait(limit))
-		default:
+		}
+		if !errors.Is(err, errEmpty) {
 			s.t.Fatal(err)
 		}
+		s.must(c.wait(limit))
 	}
 	s.t.Fatal("nothing arrived")
 }

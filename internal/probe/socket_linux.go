@@ -15,7 +15,8 @@ import (
 type socketKind uint8
 
 const (
-	socketUnknown socketKind = iota
+	// The zero value is no kind at all.
+	_ socketKind = iota
 	// socketRaw needs CAP_NET_RAW and hears everything.
 	socketRaw
 	// socketPing (net.ipv4.ping_group_range) needs nothing, but hears neither
@@ -238,7 +239,7 @@ func (s *socket) prepare() {
 
 func retry(call func() error) error {
 	for {
-		if err := call(); err != unix.EINTR {
+		if err := call(); !errors.Is(err, unix.EINTR) {
 			return err
 		}
 	}
@@ -256,7 +257,7 @@ func (s *socket) receive(p *packet) error {
 	if err := s.raw.Control(s.receiveFD); err != nil {
 		return err
 	}
-	if s.err == unix.EAGAIN {
+	if errors.Is(s.err, unix.EAGAIN) {
 		return errEmpty
 	}
 	if s.err != nil {

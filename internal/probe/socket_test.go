@@ -2,6 +2,7 @@ package probe
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -41,7 +42,7 @@ func TestSocketPacket(t *testing.T) {
 		if k.kernel.Before(before.Round(0)) || k.kernel.After(time.Now()) {
 			t.Errorf("stamp %v is not between %v and now", k.kernel, before)
 		}
-		if err := c.receive(&k); err != errEmpty {
+		if err := c.receive(&k); !errors.Is(err, errEmpty) {
 			t.Errorf("empty socket: %v", err)
 		}
 	})
@@ -121,8 +122,12 @@ func TestSocketWithoutRights(t *testing.T) {
 				return withoutRawRight(func() {
 					var c conn
 					if c, err = openSocket(s.config(), testIdentity); err == nil {
-						kind = c.(*socket).kind
-						err = c.close()
+						s, ok := c.(*socket)
+						if !ok {
+							err = fmt.Errorf("opened a %T", c)
+							return
+						}
+						kind, err = s.kind, s.close()
 					}
 				})
 			})

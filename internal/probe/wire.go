@@ -153,7 +153,7 @@ func parseReply(b []byte, id identity) (message, Ignored) {
 		return message{}, IgnoredCookie
 	}
 	sequence := binary.BigEndian.Uint64(b[icmpHeader+cookieSize:])
-	if uint16(sequence) != binary.BigEndian.Uint16(b[6:]) {
+	if sequence&0xffff != uint64(binary.BigEndian.Uint16(b[6:])) {
 		return message{}, IgnoredMalformed
 	}
 	return message{kind: messageReply, ours: true, sequence: sequence}, Believed

@@ -157,7 +157,7 @@ func TestParseUnreachable(t *testing.T) {
 		}
 		// Every length of the quote: with less than the ICMP header it cannot
 		// be ours, with less than all the sequence number is the short one.
-		for n := range len(quote) {
+		for n := range quote {
 			m, why := parse(icmpError(f.unreachable, f.hostCode, netip.Addr{}, quote[:n], f.v6), f.v6, testIdentity)
 			if n < f.quotedHeader {
 				if why != IgnoredMalformed {
@@ -300,7 +300,7 @@ func TestStripIPv4(t *testing.T) {
 	options := append(append(append([]byte(nil), plain[:20]...), 1, 1, 1, 1), message...)
 	options[0] = 0x46
 	for name, b := range map[string][]byte{"plain": plain, "options": options} {
-		if got, ok := stripIPv4(b); !ok || string(got) != string(message) {
+		if got, ok := stripIPv4(b); !ok || !bytes.Equal(got, message) {
 			t.Errorf("%s: %q %v", name, got, ok)
 		}
 	}

@@ -98,6 +98,7 @@ func TestServer_watch(t *testing.T) {
 // Without a change a document comes all the same, for as long as one watches:
 // longer than any deadline that is meant for questions.
 func TestServer_watchOutlivesTheDeadlines(t *testing.T) {
+	t.Parallel()
 	s := start(t, healthy)
 	begin := time.Now()
 	errEnough := errors.New("enough")
@@ -219,6 +220,7 @@ func big() Status {
 }
 
 func TestServer_watcherThatNeverReads(t *testing.T) {
+	t.Parallel()
 	s := start(t, big)
 	conn := stuckWatcher(t, s.socket)
 	eventually(t, "the watcher is served", func() bool { return len(s.watchers) == 1 })
@@ -239,6 +241,7 @@ func TestServer_watcherThatNeverReads(t *testing.T) {
 }
 
 func TestServer_stopClosesWatchers(t *testing.T) {
+	t.Parallel()
 	s := start(t, big)
 	stuckWatcher(t, s.socket)
 	greeted := make(chan struct{})
