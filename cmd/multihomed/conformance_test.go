@@ -85,7 +85,6 @@ func TestSRC_07(t *testing.T) {
 	source := func(ipv6 bool, want netip.Addr) {
 		t.Helper()
 		family := map[bool]string{false: "-4", true: "-6"}[ipv6]
-		t.Log(r.ip(family+" route show table 201"), r.ip(family+" addr show dev "+a.Device))
 		r.wait("the source is "+want.String(), func() bool {
 			return strings.Contains(r.ip(family+" route show table 201 default metric 1"), "src "+want.String()+" ")
 		})
@@ -95,10 +94,13 @@ func TestSRC_07(t *testing.T) {
 		first, second := line.Source, line.Source.Next()
 		source(ipv6, first)
 		r.must(r.site.Edge.AddAddress(a.Device, netip.PrefixFrom(second, line.Subnet.Bits())))
-		change := fmt.Sprintf("address change %s/%d dev %s valid_lft forever preferred_lft ", first, line.Subnet.Bits(), a.Device)
-		r.ip(change + "0")
+		prefer := func(address netip.Addr, lifetime string) {
+			r.ip(fmt.Sprintf("address change %s/%d dev %s valid_lft forever preferred_lft %s", address, line.Subnet.Bits(), a.Device, lifetime))
+		}
+		prefer(first, "0")
 		source(ipv6, second)
-		r.ip(change + "forever")
+		prefer(first, "forever")
+		prefer(second, "0")
 		source(ipv6, first)
 	}
 }
@@ -173,7 +175,6 @@ func TestMP_05(t *testing.T) {
 		r.wait("all arrive", func() bool {
 			return count(a, false)+count(b, false) >= ports && count(a, true)+count(b, true) >= 3*ports
 		})
-		t.Logf("ipv6 %t: whole packets %d by a, %d by b; fragments %d and %d", ipv6, count(a, false), count(b, false), count(a, true), count(b, true))
 		if count(a, false) == 0 || count(b, false) == 0 {
 			t.Errorf("ipv6 %t: whole packets of %d ports: %d by a, %d by b, want both", ipv6, ports, count(a, false), count(b, false))
 		}
@@ -181,6 +182,37 @@ func TestMP_05(t *testing.T) {
 			t.Errorf("this kernel differs from the one the design was measured on: ipv6 %t: of %d fragmented packets, %d fragments by a, %d by b",
 				ipv6, ports, count(a, true), count(b, true))
 		}
+	}
+}
+
+// TestLNX_RT_21_LNX_NH_11_Reload: no packet is lost while weights, tiers, rule
+// priorities and timers of the group change under traffic.
+func TestLNX_RT_21_LNX_NH_11_Reload(t *testing.T) {
+	r := twoISPs(t)
+	r.start()
+	r.settled()
+	f := r.flows(50, 20) // 1,000 packets a second.
+	r.wait("traffic flows", func() bool { return f.Results().Received > 500 })
+	for _, c := range []struct{ head, ether, pptp, shows string }{
+		{"hold: {up: 1s}", "weight: 1", "weight: 7", "/22100004,255 "},
+		{"hold: {up: 1s}", "weight: 7", "weight: 1", "group 22100000,255/"},
+		{"hold: {up: 1s}", "tier: 2", "", "group 22100001/22100004,255 "},
+		{"hold: {up: 1s}\nrules: {main: 60, source: 301, mark: 311, balance: 321}", "", "", "321: "},
+		{"hold: {up: 1s}\ngroup: {idle-timer: 1s, unbalanced-timer: 3s}", "weight: 3", "weight: 3", "unbalanced_timer 3"},
+	} {
+		r.configure(c.head, map[string]string{"ether": c.ether + "\n" + r.icmp("ether"), "pptp": c.pptp + "\n" + r.icmp("pptp")})
+		r.wait("the reload that shows "+c.shows, func() bool {
+			return strings.Contains(strings.Join(strings.Fields(r.ip("nexthop")+r.ip("rule")), " "), strings.TrimSpace(c.shows))
+		})
+		r.wait("plan is empty", func() bool { return r.plan() == "" })
+		from := time.Now()
+		r.wait("more traffic", func() bool { return f.Watch(from, time.Time{}).Received > 500 })
+	}
+	r.must(f.Stop())
+	res := f.Results()
+	t.Logf("%d packets sent, %d lost", res.Sent, res.Lost)
+	if res.Lost > 0 {
+		t.Errorf("%d packets lost of %d, the longest outage %v", res.Lost, res.Sent, res.Longest.Duration)
 	}
 }
 
@@ -226,9 +258,10 @@ func TestJA_07(t *testing.T) {
 		all := strings.Join(s.Kernel.Errors, "\n")
 		return err == nil && !s.Kernel.InSync && strings.Contains(all, "invalid gateway") && strings.Count(all, "\n")+1 >= 2
 	})
-	s, err := r.status()
-	r.must(err)
-	t.Logf("the status says: %q", s.Kernel.Errors)
+	// Its neighbour answers, but no probe can leave by it.
+	r.wait("far is dead by its probes", func() bool {
+		return r.way("far", "ipv4").Verdict == "dead" && r.way("far", "ipv6").Verdict == "dead"
+	})
 	if out := r.ip("nexthop"); strings.Contains(out, "dev "+far.Device) {
 		t.Errorf("a next hop that should be refused is there:\n%s", out)
 	}

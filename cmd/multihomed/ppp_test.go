@@ -1,7 +1,12 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -78,13 +83,13 @@ func TestJA_01_PPP(t *testing.T) {
 
 // resources is what could leak.
 type resources struct {
-	rules, routes, nextHops, descriptors, threads int
+	rules, routes, nextHops, descriptors, threads, goroutines int
 }
 
 // exceeds reports whether r is more than before; threads may vary a little.
 func (r resources) exceeds(before resources) bool {
 	return r.rules > before.rules || r.routes > before.routes || r.nextHops > before.nextHops ||
-		r.descriptors > before.descriptors || r.threads > before.threads+6
+		r.descriptors > before.descriptors || r.goroutines > before.goroutines || r.threads > before.threads+6
 }
 
 func (r *rig) resources() resources {
@@ -98,8 +103,32 @@ func (r *rig) resources() resources {
 		rules:       count("rule") + count("-6 rule"),
 		routes:      count("route show table all") + count("-6 route show table all"),
 		nextHops:    count("nexthop"),
-		descriptors: len(fds), threads: len(tasks),
+		descriptors: len(fds), threads: len(tasks), goroutines: r.goroutines(),
 	}
+}
+
+// goroutines asks the daemon's metrics for the number of its goroutines.
+func (r *rig) goroutines() int {
+	r.t.Helper()
+	client := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", r.socket())
+		},
+	}}
+	resp, err := client.Get("http://multihomed/metrics")
+	r.must(err)
+	text, err := io.ReadAll(resp.Body)
+	r.must(errors.Join(err, resp.Body.Close()))
+	for _, line := range strings.Split(string(text), "\n") {
+		var n int
+		if _, err := fmt.Sscanf(line, "go_goroutines %d", &n); err == nil {
+			return n
+		}
+	}
+	r.t.Fatalf("no go_goroutines in the metrics:\n%s", tail(string(text), 500))
+	return 0
 }
 
 // TestIdle: two uplinks with probes once a second cost less than 0.5 % of a core

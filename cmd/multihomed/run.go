@@ -91,6 +91,9 @@ func (d *daemon) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := missingRights(); err != nil {
+		return failure(err)
+	}
 	for _, w := range c.Warnings {
 		d.log.Warn("configuration", "reason", w)
 	}

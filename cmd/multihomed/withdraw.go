@@ -31,6 +31,9 @@ would write everything again: stop the daemon first.`,
 			if _, err := status.Dial(socket).Get(cmd.Context()); err == nil {
 				return failure(fmt.Errorf("a daemon answers on %s and would write everything again; stop it first", socket))
 			}
+			if err := missingRights(); err != nil {
+				return failure(err)
+			}
 			k, err := fib.OpenNetlink()
 			if err != nil {
 				return failure(err)
