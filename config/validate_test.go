@@ -89,6 +89,9 @@ func TestValidate(t *testing.T) {
 		{"uplinks[1].gateway[0]", "is the gateway of uplink a on the same device", func(c *Config) {
 			c.Uplinks[1].Interface, c.Uplinks[1].Gateways = "eth0", []netip.Addr{addr("fe80::1")}
 		}},
+		{"uplinks[1].source", "two uplinks on one device need a source each", func(c *Config) {
+			c.Uplinks[1].Interface, c.Uplinks[1].Gateways = "eth0", []netip.Addr{addr("192.0.2.9")}
+		}},
 		{"uplinks[1].weight", "0 is out of range; write 1 to 256", func(c *Config) { c.Uplinks[1].Weight = 0 }},
 		{"uplinks[1].weight", "257 is out of range", func(c *Config) { c.Uplinks[1].Weight = 257 }},
 		{"uplinks[1].tier", "0 is out of range; write 1 to 255", func(c *Config) { c.Uplinks[1].Tier = 0 }},
@@ -198,6 +201,8 @@ func TestValidateAccepts(t *testing.T) {
 		"a mark outside of the base": func(c *Config) { c.Uplinks[1].Mark = 0x100 | 0x4200 },
 		"one device, two gateways": func(c *Config) {
 			c.Uplinks[1].Interface, c.Uplinks[1].Gateways = "eth0", []netip.Addr{netip.MustParseAddr("192.0.2.9")}
+			c.Uplinks[0].Sources = []netip.Prefix{netip.MustParsePrefix("192.0.2.3/32")}
+			c.Uplinks[1].Sources = []netip.Prefix{netip.MustParsePrefix("192.0.2.4/32")}
 		},
 	} {
 		c := fresh(t)

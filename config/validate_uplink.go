@@ -147,7 +147,8 @@ func (m *ICMP) checkThresholds(r *report, path string) {
 }
 
 // checkInterfaces lets two uplinks share a device only if their gateways tell
-// them apart.
+// them apart, and their sources: without one of its own, a packet of the second
+// would follow the source rule of the first, its probes included.
 func (c *Config) checkInterfaces(r *report) {
 	for j := range c.Uplinks {
 		b := &c.Uplinks[j]
@@ -160,6 +161,9 @@ func (c *Config) checkInterfaces(r *report) {
 			if len(a.Gateways) == 0 || len(b.Gateways) == 0 {
 				r.add(path+".interface", "%s belongs to uplink %s as well; two uplinks on one device need a gateway each, and different ones", b.Interface, a.Name)
 				continue
+			}
+			if len(a.Sources) == 0 || len(b.Sources) == 0 {
+				r.add(path+".source", "%s belongs to uplink %s as well; two uplinks on one device need a source each, so that packets and probes of one do not leave by the other; write the addresses that belong to this uplink, in both of them", b.Interface, a.Name)
 			}
 			for k, g := range b.Gateways {
 				if slices.Contains(a.Gateways, g) {

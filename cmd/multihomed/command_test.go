@@ -125,8 +125,13 @@ func TestStatus(t *testing.T) {
 			t.Errorf("%s: exit code %d, %s%s; want %q", c.args, code, tail(out, 400), errs, c.want)
 		}
 	}
-	if code, _, errs := runHere(t, "withdraw", "--config", r.config, "--socket", r.socket()); code != exitFailure || !strings.Contains(errs, "stop it first") {
-		t.Errorf("withdraw beside a daemon: exit code %d, %s", code, errs)
+	for _, args := range [][]string{{"withdraw"}, {"run", "--socket", r.socket() + ".other"}} {
+		r.must(r.daemon.Process.Signal(syscall.SIGSTOP)) // A daemon that does not answer is a daemon.
+		out, err := r.run(append(args, "--config", r.config)...)
+		r.must(r.daemon.Process.Signal(syscall.SIGCONT))
+		if err == nil || !strings.Contains(out, "stop it first") {
+			t.Errorf("%s beside a daemon: %v, %s", args, err, out)
+		}
 	}
 	r.kill(syscall.SIGTERM)
 	if code, _, errs := runHere(t, "status", "--socket", r.socket()); code != exitNoDaemon {

@@ -196,7 +196,7 @@ func TestLNX_RT_21_LNX_NH_11_Reload(t *testing.T) {
 	for _, c := range []struct{ head, ether, pptp, shows string }{
 		{"hold: {up: 1s}", "weight: 1", "weight: 7", "/22100004,255 "},
 		{"hold: {up: 1s}", "weight: 7", "weight: 1", "group 22100000,255/"},
-		{"hold: {up: 1s}", "tier: 2", "", "group 22100001/22100004,255 "},
+		{"hold: {up: 1s}", "tier: 2", "", "group 22100004,255/22100001 "},
 		{"hold: {up: 1s}\nrules: {main: 60, source: 301, mark: 311, balance: 321}", "", "", "321: "},
 		{"hold: {up: 1s}\ngroup: {idle-timer: 1s, unbalanced-timer: 3s}", "weight: 3", "weight: 3", "unbalanced_timer 3"},
 	} {

@@ -94,6 +94,15 @@ func (d *daemon) run(ctx context.Context) error {
 	if err := missingRights(); err != nil {
 		return failure(err)
 	}
+	release, err := lockNamespace(c.Protocol)
+	if err != nil {
+		return failure(err)
+	}
+	defer func() {
+		if err := release(); err != nil {
+			d.log.Warn("cannot release the network namespace", "error", err)
+		}
+	}()
 	for _, w := range c.Warnings {
 		d.log.Warn("configuration", "reason", w)
 	}

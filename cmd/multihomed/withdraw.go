@@ -9,7 +9,6 @@ import (
 
 	"github.com/multihomed/multihomed/fib"
 	"github.com/multihomed/multihomed/internal/engine"
-	"github.com/multihomed/multihomed/internal/status"
 )
 
 func withdrawCommand() *cobra.Command {
@@ -28,12 +27,14 @@ would write everything again: stop the daemon first.`,
 			if err != nil {
 				return err
 			}
-			if _, err := status.Dial(socket).Get(cmd.Context()); err == nil {
-				return failure(fmt.Errorf("a daemon answers on %s and would write everything again; stop it first", socket))
-			}
 			if err := missingRights(); err != nil {
 				return failure(err)
 			}
+			release, err := lockNamespace(c.Protocol)
+			if err != nil {
+				return failure(err)
+			}
+			defer func() { _ = release() }() // The process ends here anyway.
 			k, err := fib.OpenNetlink()
 			if err != nil {
 				return failure(err)
@@ -47,7 +48,14 @@ would write everything again: stop the daemon first.`,
 				return failure(fmt.Errorf("withdraw: %w", err))
 			}
 			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
-			return failure(engine.GiveBackSysctls(k, sysctlFile(socket), log))
+			if err := engine.GiveBackSysctls(k, sysctlFile(socket), log); err != nil {
+				return failure(err)
+			}
+			for name, value := range engine.SysctlsStillOurs(k) {
+				fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s is still %s, and beside %s nothing tells what it was: "+
+					"if the daemon ran with another --socket, withdraw with the same one\n", name, value, socket)
+			}
+			return nil
 		},
 	}
 	configFlag(cmd, &path)

@@ -111,7 +111,7 @@ func (w *witness) echoes(source netip.Addr) int {
 	return w.count(func(s sighting) bool { return s.echo && s.source == source })
 }
 
-// sources are the sources of all packets but those of allowed ones.
+// others are the sources of all packets but the allowed ones, with their numbers.
 func (w *witness) others(allowed ...netip.Addr) map[netip.Addr]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()

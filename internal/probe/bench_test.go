@@ -35,8 +35,8 @@ func (c *loopConn) receive(p *packet) error {
 	return nil
 }
 
-func (c *loopConn) wait(time.Time) error { return nil }
-func (c *loopConn) close() error         { return nil }
+func (c *loopConn) wait(time.Time, bool) (bool, error) { return true, nil }
+func (c *loopConn) close() error                       { return nil }
 
 // idleProber returns a prober with its targets laid out but not running.
 func idleProber(f wireFamily) *Prober {
@@ -56,7 +56,7 @@ func (p *Prober) round(c conn, now time.Time) error {
 	if _, err := p.sendDue(c, now); err != nil {
 		return err
 	}
-	if err := p.drain(c); err != nil {
+	if _, err := p.drain(c); err != nil {
 		return err
 	}
 	p.targets[0].expire(now)
@@ -119,7 +119,7 @@ func BenchmarkSocket(b *testing.B) {
 				if err := c.send(a, request); err != nil {
 					b.Fatal(err)
 				}
-				if err := c.wait(time.Now().Add(time.Second)); err != nil {
+				if _, err := c.wait(time.Now().Add(time.Second), true); err != nil {
 					b.Fatal(err)
 				}
 				for c.receive(&k) == nil {

@@ -33,6 +33,22 @@
 // without the check of the hop limit (RFC 4861 section 8.1), because nothing
 // depends on them.
 //
+// # Wake-ups
+//
+// At intervals of 500 ms and more the targets of a prober are asked together,
+// within the jitter that each may have, and answers are gathered: packets may lie
+// in the socket for 5 % of the interval, at most 100 ms, before they are read. A
+// round then takes two wake-ups however many targets there are, three where the
+// round trips are longer or far apart. Round trips are not changed by it, because
+// the kernel stamps each packet when it comes. What changes is that an
+// unreachable is a lost probe up to that much later, and a silent loss 1 ms
+// later. A first opinion is never kept waiting, and under a flood, which could
+// fill the socket, nothing is. At shorter intervals the targets are evenly apart
+// and each packet is read at once.
+//
+// Once a second, and when a send fails, the socket looks whether its device is
+// still the one of that name.
+//
 // # Goroutines and blocking
 //
 // [Prober.Run] runs on the goroutine of its caller until the context ends, and

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -28,6 +29,11 @@ type fakeNet struct {
 	conns []*fakeConn
 	opens []time.Time
 	sends []fakeSend
+	// waits counts how often a prober went to sleep, receives how often it
+	// asked for a packet.
+	waits, receives int
+	// backlog is the most packets that lay in a socket at once.
+	backlog int
 }
 
 type fakeSend struct {
@@ -72,6 +78,7 @@ func (n *fakeNet) deliver(k packet) {
 
 func (c *fakeConn) arrive(k packet) {
 	c.inbox = append(c.inbox, k)
+	slices.SortStableFunc(c.inbox, func(a, b packet) int { return a.kernel.Compare(b.kernel) })
 	select {
 	case c.notify <- struct{}{}:
 	default:
@@ -103,6 +110,12 @@ func (c *fakeConn) send(to netip.Addr, message []byte) error {
 func (c *fakeConn) receive(p *packet) error {
 	c.net.mu.Lock()
 	defer c.net.mu.Unlock()
+	c.net.receives++
+	due := 0
+	for due < len(c.inbox) && !c.inbox[due].kernel.After(time.Now()) {
+		due++
+	}
+	c.net.backlog = max(c.net.backlog, due)
 	if len(c.inbox) == 0 || c.inbox[0].kernel.After(time.Now()) {
 		return errEmpty
 	}
@@ -111,29 +124,34 @@ func (c *fakeConn) receive(p *packet) error {
 	return nil
 }
 
-func (c *fakeConn) wait(until time.Time) error {
+func (c *fakeConn) wait(until time.Time, listen bool) (arrived bool, err error) {
+	c.net.set(func(n *fakeNet) { n.waits++ })
 	for {
 		c.net.mu.Lock()
-		wake, notify := until, c.notify
+		// A time that ends is no word about packets, where it listened.
+		wake, notify, arrived := until, c.notify, !listen
+		if !listen {
+			notify = nil
+		}
 		if c.net.stall > 0 {
 			// A process that does not run is not woken by packets either.
 			wake, notify = until.Add(c.net.stall), nil
 			c.net.stall = 0
-		} else if len(c.inbox) > 0 && c.inbox[0].kernel.Before(wake) {
-			wake = c.inbox[0].kernel
+		} else if listen && len(c.inbox) > 0 && c.inbox[0].kernel.Before(wake) {
+			wake, arrived = c.inbox[0].kernel, true
 		}
 		c.net.mu.Unlock()
 		left := time.Until(wake)
 		if left <= 0 {
-			return nil
+			return arrived, nil
 		}
 		timer := time.NewTimer(left)
 		select {
 		case <-timer.C:
-			return nil
+			return arrived, nil
 		case <-notify:
 		case <-c.closed:
-			return os.ErrClosed
+			return false, os.ErrClosed
 		}
 		timer.Stop()
 	}

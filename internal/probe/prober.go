@@ -37,10 +37,11 @@ type conn interface {
 	// receive fills p with the next message that has arrived, without
 	// blocking; errEmpty says that there is none.
 	receive(p *packet) error
-	// wait blocks until a message may have arrived or until the given time.
-	// It returns an error if the socket was closed or is no longer bound to
-	// the device of its name.
-	wait(until time.Time) error
+	// wait blocks until the given time and, if it is to listen, at most until
+	// a message may have arrived; it says whether one may have. It returns an
+	// error if the socket was closed or is no longer bound to the device of
+	// its name, for which it looks once a second.
+	wait(until time.Time, listen bool) (arrived bool, err error)
 	// close ends a wait. It may be called more than once.
 	close() error
 }
@@ -64,6 +65,7 @@ type Prober struct {
 	dial   func(identity) (conn, error)
 	random func() float64
 	poke   chan struct{}
+	thrift thrift
 
 	// What follows belongs to Run.
 	targets  []target
@@ -77,8 +79,13 @@ type Prober struct {
 	dirty    bool // advice or ignored changed since the last report
 	changed  bool // err changed since the last report
 	reported time.Time
-	buffer   []byte
-	packet   packet
+	// deaf says that the last wait did not listen, or the next one will not;
+	// deafUntil when listening begins again.
+	deaf      bool
+	deafUntil time.Time
+	read      int // packets since the last probes were sent
+	buffer    []byte
+	packet    packet
 }
 
 // New returns a prober that does nothing until Run. report is called from Run,
@@ -90,6 +97,7 @@ func New(c Config, report func(Report), log *slog.Logger) *Prober {
 		v6:     c.Source.Is6(),
 		tell:   report,
 		random: mathrand.Float64,
+		thrift: newThrift(c.Interval),
 		poke:   make(chan struct{}, 1),
 		buffer: make([]byte, 0, packetSize),
 	}
@@ -159,7 +167,11 @@ func (p *Prober) begin(now time.Time) {
 	phase := p.random()
 	for i, address := range p.config.Targets {
 		p.targets[i] = newTarget(&p.config, address, now)
-		p.targets[i].slot = newSlot(now, p.config.Interval, i, len(p.targets), phase)
+		if p.thrift.together > 0 {
+			p.targets[i].slot = newSlot(now, p.config.Interval, 0, 1, phase)
+		} else {
+			p.targets[i].slot = newSlot(now, p.config.Interval, i, len(p.targets), phase)
+		}
 		if p.targets[i].usable {
 			p.usable++
 		}

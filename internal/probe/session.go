@@ -27,13 +27,16 @@ func (p *Prober) session(ctx context.Context) (progress bool, err error) {
 	stop := context.AfterFunc(ctx, func() { _ = c.close() })
 	defer stop()
 
-	p.unsent = 0
+	p.unsent, p.read, p.deaf, p.deafUntil = 0, 0, false, time.Time{}
+	arrived, read := true, 0
 	for {
 		// All that had arrived by now is read before anything expires by now:
 		// if this process was kept from running, the answers are not to blame.
 		now := time.Now()
-		if err := p.drain(c); err != nil {
-			return progress, err
+		if read = 0; arrived || p.flying() > 0 {
+			if read, err = p.drain(c); err != nil {
+				return progress, err
+			}
 		}
 		for i := range p.targets {
 			p.targets[i].expire(now)
@@ -48,7 +51,8 @@ func (p *Prober) session(ctx context.Context) (progress bool, err error) {
 		if err != nil {
 			return progress, err
 		}
-		if err := c.wait(p.next(now)); err != nil {
+		p.settleEars(now, sent, read)
+		if arrived, err = c.wait(p.next(now)); err != nil {
 			return progress, err
 		}
 		if p.usable == 0 {
@@ -58,13 +62,17 @@ func (p *Prober) session(ctx context.Context) (progress bool, err error) {
 	}
 }
 
-// next returns when there is something to do even if nothing arrives.
-func (p *Prober) next(now time.Time) time.Time {
-	next := now.Add(idleLimit)
+// next returns when there is something to do even if nothing arrives, and
+// whether to listen until then.
+func (p *Prober) next(now time.Time) (until time.Time, listen bool) {
+	until = now.Add(idleLimit)
 	earlier := func(t time.Time) {
-		if !t.IsZero() && t.Before(next) {
-			next = t
+		if !t.IsZero() && t.Before(until) {
+			until = t
 		}
+	}
+	if p.deaf {
+		earlier(p.deafUntil)
 	}
 	dirty := p.dirty
 	for i := range p.targets {
@@ -72,31 +80,40 @@ func (p *Prober) next(now time.Time) time.Time {
 		if t.usable {
 			earlier(t.slot.due)
 		}
-		earlier(t.deadline())
+		if t.flight.flying > 0 {
+			earlier(t.deadline().Add(p.thrift.late))
+		}
 		dirty = dirty || t.dirty
 	}
 	if dirty {
 		earlier(p.reported.Add(reportLimit))
 	}
-	return next
+	return until, !p.deaf
 }
 
-// drain takes what has arrived.
-func (p *Prober) drain(c conn) error {
-	for range maxDrain {
+// drain takes what has arrived, or as much as answers all that was asked, and
+// counts it.
+func (p *Prober) drain(c conn) (read int, err error) {
+	for read < maxDrain {
 		err := c.receive(&p.packet)
 		if errors.Is(err, errEmpty) {
-			return nil
+			return read, nil
 		}
 		if err != nil {
-			return fmt.Errorf("receive: %w", err)
+			return read, fmt.Errorf("receive: %w", err)
 		}
+		read++
+		asked := p.flying() > 0
 		if why := p.take(&p.packet, time.Now()); why != Believed {
 			p.ignored[why]++
 			p.dirty = true
+		} else if asked && p.flying() == 0 {
+			// What else there is wakes the next wait. To ask whether there is
+			// anything would double the system calls of an idle prober.
+			return read, nil
 		}
 	}
-	return nil
+	return read, nil
 }
 
 // take checks one packet and gives it to its target. Every check that fails has
@@ -143,12 +160,16 @@ func (p *Prober) dispatch(address netip.Addr, none Ignored, event func(*target) 
 	return why
 }
 
-// sendDue sends the probes that are due. The error says that the socket must be
-// opened again.
+// sendDue sends the probes that are due, and with them those that soon would be.
+// The error says that the socket must be opened again.
 func (p *Prober) sendDue(c conn, now time.Time) (sent bool, err error) {
+	horizon := now
+	if p.due(now) {
+		horizon = now.Add(p.thrift.together)
+	}
 	for i := range p.targets {
 		t := &p.targets[i]
-		if !t.usable || t.slot.due.After(now) {
+		if !t.usable || t.slot.due.After(horizon) {
 			continue
 		}
 		t.slot.advance(now, p.random())
@@ -177,6 +198,16 @@ func (p *Prober) sendDue(c conn, now time.Time) (sent bool, err error) {
 		p.unsent, sent = 0, true
 	}
 	return sent, nil
+}
+
+// due reports whether a probe is due.
+func (p *Prober) due(now time.Time) bool {
+	for i := range p.targets {
+		if t := &p.targets[i]; t.usable && !t.slot.due.After(now) {
+			return true
+		}
+	}
+	return false
 }
 
 // failure is what an error of sendmsg means.

@@ -248,7 +248,8 @@ func (s *site) receive(c *socket, k *packet) {
 		if !errors.Is(err, errEmpty) {
 			s.t.Fatal(err)
 		}
-		s.must(c.wait(limit))
+		_, err = c.wait(limit, true)
+		s.must(err)
 	}
 	s.t.Fatal("nothing arrived")
 }

@@ -25,8 +25,14 @@ const (
 	socketPing
 )
 
-// socket is a conn on a non-blocking ICMP socket, bound to device and source.
+// socket is a conn on a non-blocking ICMP socket, bound to device and source. The
+// socket is in an epoll set of its own, and only that is known to the Go runtime:
+// while the set does not listen, packets wake nobody. Of the runtime's own set a
+// socket stays a member, and each packet wakes a thread, whether or not a
+// goroutine waits for it.
 type socket struct {
+	fd int // used only within the callbacks of raw, which outlast it
+	// file is the epoll set. It is closed first and waits for the callbacks.
 	file   *os.File
 	raw    syscall.RawConn
 	v6     bool
@@ -36,8 +42,8 @@ type socket struct {
 
 	// The callbacks of raw and what they work on live here, so that a probe
 	// allocates no closures.
-	sendFD, receiveFD, pollFD, checkFD func(uintptr)
-	waitFD                             func(uintptr) bool
+	sendFD, receiveFD, lookFD func(uintptr)
+	waitFD                    func(uintptr) bool
 
 	to4     unix.SockaddrInet4
 	to6     unix.SockaddrInet6
@@ -47,8 +53,12 @@ type socket struct {
 	control [256]byte
 	n, oobn int
 	from    syscall.Sockaddr
-	poll    [1]unix.PollFd
 	err     error
+
+	listen, armed bool // what waitFD shall do, and what the set does
+	event         unix.EpollEvent
+	events        [1]unix.EpollEvent
+	looked        time.Time // at the device
 }
 
 // openSocket opens a raw socket, or a ping socket where that is not permitted.
@@ -84,13 +94,12 @@ func openKind(config Config, id identity, kind socketKind) (*socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	s := &socket{v6: v6, kind: kind, name: config.Device}
+	s := &socket{fd: fd, v6: v6, kind: kind, name: config.Device, looked: time.Now()}
 	if err := s.configure(fd, config, id); err != nil {
 		return nil, errors.Join(err, closeFD(fd))
 	}
-	s.file = os.NewFile(uintptr(fd), "icmp")
-	if s.raw, err = s.file.SyscallConn(); err != nil {
-		return nil, errors.Join(fmt.Errorf("poll socket: %w", err), s.file.Close())
+	if err := s.poll(); err != nil {
+		return nil, errors.Join(fmt.Errorf("poll socket: %w", err), closeFD(fd))
 	}
 	s.prepare()
 	return s, nil
@@ -212,29 +221,35 @@ func replyFilter(v6 bool, id identity) []unix.SockFilter {
 	}
 }
 
-// prepare makes the callbacks.
+// prepare makes the callbacks. What they get is the epoll set.
 func (s *socket) prepare() {
-	s.sendFD = func(fd uintptr) {
-		s.err = retry(func() error { return unix.Sendto(int(fd), s.message, 0, s.to) })
+	s.sendFD = func(uintptr) {
+		s.err = retry(func() error { return unix.Sendto(s.fd, s.message, 0, s.to) })
 	}
-	s.receiveFD = func(fd uintptr) {
+	s.receiveFD = func(uintptr) {
 		s.err = retry(func() (err error) {
 			// Not the one of x/sys/unix, which asks the socket for its protocol
 			// once more for every packet.
-			s.n, s.oobn, _, s.from, err = syscall.Recvmsg(int(fd), s.data[:], s.control[:], 0)
+			s.n, s.oobn, _, s.from, err = syscall.Recvmsg(s.fd, s.data[:], s.control[:], 0)
 			return err
 		})
 	}
-	s.pollFD = func(fd uintptr) {
-		s.poll[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
-		s.n, s.err = unix.Poll(s.poll[:], 0)
+	// An edge may have passed before the runtime began to wait for it, so the
+	// set is asked first.
+	s.waitFD = func(set uintptr) bool {
+		if s.err = s.arm(int(set)); s.err != nil || !s.listen {
+			return s.err != nil
+		}
+		s.err = retry(func() (err error) {
+			s.n, err = unix.EpollWait(int(set), s.events[:], 0)
+			return err
+		})
+		if s.n > 0 {
+			s.armed = false // EPOLLONESHOT
+		}
+		return s.err != nil || s.n > 0
 	}
-	// An edge may have passed before the runtime began to wait for it.
-	s.waitFD = func(fd uintptr) bool {
-		s.pollFD(fd)
-		return s.n > 0
-	}
-	s.checkFD = func(fd uintptr) { s.err = s.check(int(fd)) }
+	s.lookFD = func(uintptr) { s.err = s.look() }
 }
 
 func retry(call func() error) error {
@@ -250,7 +265,18 @@ func (s *socket) send(to netip.Addr, message []byte) error {
 	if err := s.raw.Control(s.sendFD); err != nil {
 		return err
 	}
-	return s.err
+	sendErr := s.err
+	if sendErr == nil {
+		return nil
+	}
+	// A send through a device that is gone fails like one without a route.
+	if err := s.raw.Control(s.lookFD); err != nil {
+		return err
+	}
+	if s.err != nil {
+		return s.err
+	}
+	return sendErr
 }
 
 func (s *socket) receive(p *packet) error {
@@ -288,44 +314,10 @@ func address(from syscall.Sockaddr) netip.Addr {
 	}
 }
 
-func (s *socket) wait(until time.Time) error {
-	if err := s.file.SetReadDeadline(until); err != nil {
-		return fmt.Errorf("set deadline: %w", err)
-	}
-	err := s.raw.Read(s.waitFD)
-	if err == nil {
-		return nil
-	}
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("wait for packets: %w", err)
-	}
-	if err := s.raw.Control(s.checkFD); err != nil {
-		return fmt.Errorf("check device: %w", err)
-	}
-	return s.err
-}
-
-// check returns an error if the name of the device is gone or belongs to
-// another one. The kernel does not tell the socket: on Linux 6.18 a send through
-// a vanished device fails with ENETUNREACH, which is also what a missing route
-// says (TestSocketWait).
-func (s *socket) check(fd int) error {
-	request, err := unix.NewIfreq(s.name)
-	if err != nil {
-		return fmt.Errorf("look up device %s: %w", s.name, err)
-	}
-	if err := unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, request); err != nil {
-		return fmt.Errorf("look up device %s: %w", s.name, err)
-	}
-	if index := int(request.Uint32()); index != s.device {
-		return fmt.Errorf("device %s has index %d, was %d: %w", s.name, index, s.device, unix.ENODEV)
-	}
-	return nil
-}
-
 func (s *socket) close() error {
-	if err := s.file.Close(); err != nil {
+	err := s.file.Close()
+	if errors.Is(err, os.ErrClosed) {
 		return fmt.Errorf("close socket: %w", err)
 	}
-	return nil
+	return errors.Join(err, closeFD(s.fd))
 }

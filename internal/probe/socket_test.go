@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -48,40 +49,105 @@ func TestSocketPacket(t *testing.T) {
 	})
 }
 
-// A wait ends with its time, with close, and with the device.
+// A wait ends with its time and with the device.
 func TestSocketWait(t *testing.T) {
 	inFamilies(t, func(t *testing.T, s *site) {
 		c := s.open(s.config(), socketRaw)
-		began := time.Now()
-		if err := c.wait(began.Add(50 * time.Millisecond)); err != nil || time.Since(began) < 50*time.Millisecond {
-			t.Errorf("%v after %v", err, time.Since(began))
+		for _, listen := range []bool{true, false} {
+			began := time.Now()
+			arrived, err := c.wait(began.Add(50*time.Millisecond), listen)
+			if err != nil || arrived == listen || time.Since(began) < 50*time.Millisecond {
+				t.Errorf("listen %v: arrived %v, %v after %v", listen, arrived, err, time.Since(began))
+			}
 		}
 		s.must(s.edge.DeleteLink("eth1"))
-		if err := c.wait(time.Now()); !errors.Is(err, unix.ENODEV) {
+		// Within lookEvery of the last look there is another.
+		if _, err := c.wait(time.Now().Add(lookEvery), true); !errors.Is(err, unix.ENODEV) {
 			t.Errorf("device gone: %v", err)
 		}
-		// Why wait looks: a send cannot tell this from a missing route.
-		err := c.send(s.family.target, appendEcho(nil, c.v6, testIdentity, 1))
-		if !errors.Is(err, unix.ENETUNREACH) {
+		// Why send looks: the kernel's word is the same as for a missing route.
+		message := appendEcho(nil, c.v6, testIdentity, 1)
+		c.to, c.message = c.address(s.family.target, 0), message
+		s.must(c.raw.Control(c.sendFD))
+		if !errors.Is(c.err, unix.ENETUNREACH) {
+			t.Errorf("sendto through a device that is gone: %v", c.err)
+		}
+		if err := c.send(s.family.target, message); !errors.Is(err, unix.ENODEV) || classify(err) != failureGone {
 			t.Errorf("send through a device that is gone: %v", err)
 		}
 		s.relink()
-		if err := c.wait(time.Now()); !errors.Is(err, unix.ENODEV) {
+		if err := c.send(s.family.target, message); !errors.Is(err, unix.ENODEV) {
+			t.Errorf("send through another device of the same name: %v", err)
+		}
+		if _, err := c.wait(time.Now().Add(lookEvery), false); !errors.Is(err, unix.ENODEV) {
 			t.Errorf("device of the same name: %v", err)
 		}
-		ended := make(chan error, 1)
-		go func() { ended <- c.wait(time.Now().Add(time.Hour)) }()
 		s.must(c.close())
-		select {
-		case err := <-ended:
-			if err == nil {
-				t.Error("close ends a wait without an error")
-			}
-		case <-time.After(patience):
-			t.Error("close does not end a wait")
-		}
 		if err := c.send(s.family.target, nil); classify(err) != failureGone {
 			t.Errorf("send after close: %v", err)
+		}
+	})
+}
+
+// Close ends a wait, whether or not it listens, and may come twice.
+func TestSocketClose(t *testing.T) {
+	inFamilies(t, func(t *testing.T, s *site) {
+		for _, listen := range []bool{true, false} {
+			c := s.open(s.config(), socketRaw)
+			ended := make(chan error, 1)
+			go func() {
+				_, err := c.wait(time.Now().Add(time.Hour), listen)
+				ended <- err
+			}()
+			s.must(c.close())
+			select {
+			case err := <-ended:
+				if err == nil {
+					t.Error("close ends a wait without an error")
+				}
+			case <-time.After(patience):
+				t.Error("close does not end a wait")
+			}
+			if err := c.close(); !errors.Is(err, os.ErrClosed) {
+				t.Errorf("closed twice: %v", err)
+			}
+		}
+	})
+}
+
+// While the socket does not listen packets wake nobody, and nothing is lost: the
+// next wait that listens ends at once, whichever came first.
+func TestSocketGathers(t *testing.T) {
+	inKinds(t, func(t *testing.T, s *site, kind socketKind) {
+		c := s.open(s.config(), kind)
+		var k packet
+		for sequence := range uint64(3) {
+			// Armed and disarmed again, for the first two cases in turn.
+			if _, err := c.wait(time.Now().Add(time.Millisecond), sequence%2 == 0); err != nil {
+				t.Fatal(err)
+			}
+			s.must(c.send(s.family.target, appendEcho(nil, c.v6, testIdentity, 2*sequence)))
+			s.must(c.send(s.family.target, appendEcho(nil, c.v6, testIdentity, 2*sequence+1)))
+			began := time.Now()
+			if arrived, err := c.wait(began.Add(50*time.Millisecond), false); err != nil || !arrived || time.Since(began) < 50*time.Millisecond {
+				t.Errorf("round %d: arrived %v, %v after %v", sequence, arrived, err, time.Since(began))
+			}
+			readable := -1
+			s.must(c.raw.Control(func(set uintptr) {
+				readable, _ = unix.Poll([]unix.PollFd{{Fd: int32(set), Events: unix.POLLIN}}, 0)
+			}))
+			if readable != 0 {
+				t.Errorf("round %d: the set tells of packets (%d)", sequence, readable)
+			}
+			for range 2 {
+				if arrived, err := c.wait(time.Now().Add(patience), true); err != nil || !arrived {
+					t.Fatalf("round %d: arrived %v, %v", sequence, arrived, err)
+				}
+				s.must(c.receive(&k))
+				if k.kernel.Before(began.Add(-patience)) || k.kernel.After(began.Add(patience)) {
+					t.Errorf("round %d: stamp %v, sent at %v", sequence, k.kernel, began)
+				}
+			}
 		}
 	})
 }

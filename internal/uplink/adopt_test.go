@@ -103,7 +103,7 @@ func TestRestart(t *testing.T) {
 					want := l.Desired(factsOf(s), s.verdicts)
 					k := install(t, c, l, want)
 
-					adopted := l.Adopt(s.policy, list(t, k, l), s.now)
+					adopted := l.Adopt(s.policy, list(t, k, l), nil, s.now)
 					words := maps.Clone(s.evidence)
 					same := func(when string) {
 						t.Helper()
@@ -155,7 +155,7 @@ func TestDeadStaysDeadUntilVouchedFor(t *testing.T) {
 		s.tell("b", KindICMP, Down)
 		s.decide()
 		k := install(t, kernels["resilient groups"], l, l.Desired(factsOf(s), s.verdicts))
-		s.verdicts = l.Adopt(s.policy, list(t, k, l), s.now)
+		s.verdicts = l.Adopt(s.policy, list(t, k, l), nil, s.now)
 		s.tell("b", KindICMP, Unknown)
 		s.decide()
 		s.want("a live active, b dead standby")
@@ -192,7 +192,7 @@ func TestAdoptFamilies(t *testing.T) {
 			{"a", f}: {State: Live, Role: Active, Since: start, Reasons: []string{"found in use at the start"}},
 			{"b", f}: {State: Dead, Since: start, Reasons: []string{"found out of use at the start"}},
 		}
-		if diff := cmp.Diff(want, l.Adopt(s.policy, list(t, k, l), start)); diff != "" {
+		if diff := cmp.Diff(want, l.Adopt(s.policy, list(t, k, l), nil, start)); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
@@ -207,7 +207,7 @@ func TestAdoptNothing(t *testing.T) {
 			l := layoutFor("a", "b")
 			k := fibtest.New()
 			k.SetCapabilities(c)
-			s.verdicts = l.Adopt(s.policy, list(t, k, l), start)
+			s.verdicts = l.Adopt(s.policy, list(t, k, l), nil, start)
 			if len(s.verdicts) > 0 {
 				t.Errorf("verdicts out of nothing: %v", s.verdicts)
 			}
@@ -249,7 +249,7 @@ func TestAdoptWhatTheKernelLeft(t *testing.T) {
 					k.SetLink(factFor(n, names[n], f).Device.Index, false)
 					s.tell(names[n], KindLink, Down)
 				}
-				s.verdicts = l.Adopt(s.policy, list(t, k, l), s.now)
+				s.verdicts = l.Adopt(s.policy, list(t, k, l), nil, s.now)
 				found := map[string]Role{}
 				for w, v := range s.verdicts {
 					found[w.Uplink] = v.Role
@@ -281,7 +281,7 @@ func TestAdoptShiftedIDs(t *testing.T) {
 	if rep := fib.NewWriter(k, l.Owner(protocol)).Sync(context.Background(), d, start); !rep.InSync {
 		t.Fatalf("not in sync: %+v", rep)
 	}
-	v := l.Adopt(s.policy, list(t, k, l), start)
+	v := l.Adopt(s.policy, list(t, k, l), nil, start)
 	if a, b := v[Way{"a", fib.IPv4}], v[Way{"b", fib.IPv4}]; a.State != Dead || b.Role != Active {
 		t.Errorf("a is found %s, b %s; want dead, active", a.State, b.Role)
 	}

@@ -139,7 +139,7 @@ func TestWords(t *testing.T) {
 	}
 	got = append(got, Way{"isp", fib.IPv6}.String(), Verdict{Reasons: []string{"a", "b"}}.Why())
 	want := []string{
-		"unknown", "link", "address", "gateway", "neighbour", "icmp", "bfd", "bgp",
+		"unknown", "link", "address", "gateway", "kernel", "neighbour", "icmp", "bfd", "bgp",
 		"unknown", "up", "down", "unknown", "live", "held", "dead", "none", "active", "standby", "isp/ipv6", "a; b",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -29,7 +29,7 @@ func Decide(p Policy, previous Verdicts, s Snapshot, now time.Time) (verdicts Ve
 	concluded := make([]conclusion, len(p.Members))
 	for i, m := range p.Members {
 		before := previous[m.Way]
-		c := weigh(m, i, heard[i], s, all, before.Excused, now)
+		c := weigh(m, i, heard[i], s, all, before.Excused, p.sameMoment(), now)
 		v, wake := p.step(before, c, now)
 		concluded[i] = conclusion{v, before.Role == Active, heard[i].known, c.known && len(c.hardDown) == 0}
 		wakeAt = earliest(wakeAt, earliest(wake, c.again))
@@ -102,16 +102,16 @@ type scales struct {
 }
 
 // softKinds are the kinds that are not hard, in the order of reports.
-var softKinds = [...]Kind{KindNeighbour, KindICMP, KindBFD, KindBGP}
+var softKinds = [...]Kind{KindKernel, KindNeighbour, KindICMP, KindBFD, KindBGP}
 
-func weigh(m Member, way int, h hearing, s Snapshot, all map[netip.Addr][]witness, before []netip.Addr, now time.Time) scales {
+func weigh(m Member, way int, h hearing, s Snapshot, all map[netip.Addr][]witness, before []netip.Addr, window time.Duration, now time.Time) scales {
 	c := scales{hearing: h}
 	for _, kind := range softKinds {
 		e, ok := h.icmp, h.probed
 		if kind != KindICMP {
 			e, ok = s[Source{m.Way, kind}]
 		} else if len(e.Targets) > 0 {
-			q := quorum(m, way, e.Targets, all, before, now)
+			q := quorum(m, way, e.Targets, all, before, window, now)
 			e.Opinion, e.Reason, c.excused, c.again = q.opinion, q.reason, q.excused, q.again
 			c.targetsDown = q.opinion == Down
 		}

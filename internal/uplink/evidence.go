@@ -11,13 +11,15 @@ import (
 // Kind names a source of evidence.
 type Kind uint8
 
-// Sources of evidence. The ones before Neighbour are hard: facts of the kernel
-// without which a packet cannot be sent that way.
+// Sources of evidence. The ones before Kernel are hard: facts without which a
+// packet cannot be sent that way. KindKernel says that the kernel refuses the next
+// hop all the same; it is soft, because the writer goes on trying.
 const (
 	KindUnknown Kind = iota
 	KindLink
 	KindAddress
 	KindGateway
+	KindKernel
 	KindNeighbour
 	KindICMP
 	KindBFD
@@ -35,6 +37,8 @@ func (k Kind) String() string {
 		return "address"
 	case KindGateway:
 		return "gateway"
+	case KindKernel:
+		return "kernel"
 	case KindNeighbour:
 		return "neighbour"
 	case KindICMP:
@@ -53,7 +57,7 @@ func (k Kind) Hard() bool {
 	switch k {
 	case KindLink, KindAddress, KindGateway:
 		return true
-	case KindUnknown, KindNeighbour, KindICMP, KindBFD, KindBGP:
+	case KindUnknown, KindKernel, KindNeighbour, KindICMP, KindBFD, KindBGP:
 		return false
 	default:
 		panic(fmt.Sprintf("uplink: unhandled kind %d", uint8(k)))

@@ -105,6 +105,18 @@ func (l Layout) hopID(n int, f fib.Family) uint32 {
 	return l.NextHopBase + uint32(n)*idsPerUplink + 2*familyIndex(f)
 }
 
+// WayOf returns the way that the next hop with this id stands for, in either of
+// its two objects and whatever candidate id package fib chose, and false if it is
+// none of ours.
+func (l Layout) WayOf(id uint32) (Way, bool) {
+	offset := (id - l.NextHopBase) % (idSpace / 4)
+	n := int(offset / idsPerUplink)
+	if id < l.NextHopBase || n >= len(l.Uplinks) {
+		return Way{}, false
+	}
+	return Way{l.Uplinks[n].Name, fib.Families[offset%idsPerUplink/2]}, true
+}
+
 func (l Layout) groupID(f fib.Family) uint32 {
 	return l.NextHopBase + groupIDs + familyIndex(f)
 }

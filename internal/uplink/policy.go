@@ -14,6 +14,18 @@ type Policy struct {
 	HoldUp  time.Duration
 	Damping Damping
 	AllDead AllDead
+	// SameMoment is how far apart two uplinks may notice the death of one
+	// target for it to count as one event, and its return: about twice the
+	// slowest detection. 0 is half a minute.
+	SameMoment time.Duration
+}
+
+// sameMoment returns the window in which deaths of one target are one event.
+func (p Policy) sameMoment() time.Duration {
+	if p.SameMoment > 0 {
+		return p.SameMoment
+	}
+	return sameMoment
 }
 
 // Member is one configured way.

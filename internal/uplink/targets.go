@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// sameMoment is how far apart two uplinks may notice the death of one target for
-// it to count as one event. Uplinks probe at their own pace; half a minute covers
-// the slow ones and is short enough that two outages seldom meet in it.
+// sameMoment is, where the policy says nothing, how far apart two uplinks may
+// notice the death of one target for it to count as one event. Uplinks probe at
+// their own pace; half a minute covers the slow ones.
 const sameMoment = 30 * time.Second
 
 // witness is what one way says of one target: whose word it is, by position in
@@ -50,7 +50,7 @@ func witnesses(heard []hearing, now time.Time) map[netip.Addr][]witness {
 // alive for the same length of time, because its return is not noticed by all
 // at once either. again is after how long the answer changes by the mere passing
 // of time; 0 if it does not.
-func excused(age time.Duration, way int, all []witness, before bool) (ok bool, again time.Duration) {
+func excused(age time.Duration, way int, all []witness, before bool, window time.Duration) (ok bool, again time.Duration) {
 	ok = before
 	for _, w := range all {
 		if w.way == way {
@@ -58,7 +58,7 @@ func excused(age time.Duration, way int, all []witness, before bool) (ok bool, a
 		}
 		switch w.opinion {
 		case Up:
-			left := sameMoment - w.age
+			left := window - w.age
 			if !before || left <= 0 {
 				return false, 0
 			}
@@ -67,9 +67,9 @@ func excused(age time.Duration, way int, all []witness, before bool) (ok bool, a
 			}
 		case Down:
 			switch later := age - w.age; {
-			case later > sameMoment && !before:
+			case later > window && !before:
 				return false, 0
-			case later >= -sameMoment:
+			case later >= -window:
 				ok = true
 			}
 		case Unknown:
@@ -89,7 +89,7 @@ type poll struct {
 // quorum draws the opinion about one way from its targets. An excused target
 // lowers the number that must answer, so that as many of the others may be lost
 // as before; but one must always answer.
-func quorum(m Member, way int, targets []Target, all map[netip.Addr][]witness, before []netip.Addr, now time.Time) poll {
+func quorum(m Member, way int, targets []Target, all map[netip.Addr][]witness, before []netip.Addr, window time.Duration, now time.Time) poll {
 	var p poll
 	up, down, unknown := 0, 0, 0
 	var lost, faulty string
@@ -100,7 +100,7 @@ func quorum(m Member, way int, targets []Target, all map[netip.Addr][]witness, b
 		case Unknown:
 			unknown++
 		case Down:
-			ok, again := excused(now.Sub(t.Since), way, all[t.Address], slices.Contains(before, t.Address))
+			ok, again := excused(now.Sub(t.Since), way, all[t.Address], slices.Contains(before, t.Address), window)
 			if ok {
 				p.excused = append(p.excused, t.Address)
 				if again > 0 {

@@ -51,7 +51,9 @@ func TestQuorum(t *testing.T) {
 	}
 }
 
-func quorum2(m Member, targets []Target) poll { return quorum(m, 0, targets, nil, nil, start) }
+func quorum2(m Member, targets []Target) poll {
+	return quorum(m, 0, targets, nil, nil, sameMoment, start)
+}
 
 // TestQuorumWords: what an operator reads.
 func TestQuorumWords(t *testing.T) {
@@ -121,7 +123,7 @@ func TestQuorumWords(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := quorum(Member{Way: Way{"isp", fib.IPv4}}, 0, tt.targets, tt.all, nil, start)
+			got := quorum(Member{Way: Way{"isp", fib.IPv4}}, 0, tt.targets, tt.all, nil, sameMoment, start)
 			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(poll{}), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -166,7 +168,7 @@ func TestExcused(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, again := excused(died, 0, tt.others, tt.before)
+			got, again := excused(died, 0, tt.others, tt.before, sameMoment)
 			if got != tt.want || again != tt.again {
 				t.Errorf("excused %t again %s, want %t %s", got, again, tt.want, tt.again)
 			}
