@@ -17,7 +17,8 @@
 // [Engine.Run] is the loop: one goroutine, one select, one timer, and the only
 // place where anything is decided or written. Beside it run the monitor, the
 // kernel watcher and one prober per way, each supervised: a panic in one is
-// logged, its evidence turns unknown, and it is started again with backoff.
+// logged and it is started again with backoff. Meanwhile the evidence of a prober
+// is unknown, and what the monitor saw last stays as it is.
 // [Engine.Status] may be called from any goroutine and never waits for the
 // kernel.
 package engine

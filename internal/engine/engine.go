@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -67,14 +66,21 @@ type Engine struct {
 	writer   *fib.Writer
 	probes   *probes
 	verdicts uplink.Verdicts
-	// seen are the optional ways that the host turned out to have.
-	seen map[uplink.Way]bool
+	found    found
+	// pending is a configuration that waits for the monitor to look by it.
+	pending *pending
 	// looked is what the facts, the probers and the evidence of the host were
 	// drawn from.
 	looked look
 	facts  uplink.Facts
-	ready  bool
-	stats  stats
+	// learned are the gateways last learned, lookAgain is when the grace of a
+	// missed one ends.
+	learned   map[uplink.Way]lesson
+	lookAgain time.Time
+	// refusedSince is since when the kernel has refused the next hop of a way.
+	refusedSince map[uplink.Way]time.Time
+	ready        bool
+	stats        stats
 
 	tasks sync.WaitGroup
 	// shown is what Status reads.
@@ -87,19 +93,12 @@ type look struct {
 	snapshot *netmon.Snapshot
 }
 
-// reload is a request to use another configuration, or to remember why there is
-// none.
-type reload struct {
-	config *config.Config
-	err    error
-}
-
 // New returns an Engine that does nothing until Run.
 func New(o Options) *Engine {
 	e := &Engine{
 		opts: o, log: o.Log, board: NewBoard(), changes: fib.NewChanges(),
 		reloads: make(chan reload), started: time.Now(),
-		seen: map[uplink.Way]bool{}, site: newSite(o.Config),
+		found: newFound(), learned: map[uplink.Way]lesson{}, refusedSince: map[uplink.Way]time.Time{}, site: newSite(o.Config),
 	}
 	e.writer = fib.NewWriter(o.Kernel, e.site.owner)
 	e.probes = newProbes(e)
@@ -118,10 +117,10 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer e.tasks.Wait()
 	defer stop()
 	e.monitor = e.opts.NewMonitor(e.watching, e.board.Poke)
-	e.supervise(ctx, "monitor", e.monitor.Run)
+	e.supervise(ctx, "monitor", e.monitor.Run, nil)
 	owner := e.site.owner
 	watching := func(ctx context.Context) { e.opts.Kernel.Watch(ctx, owner, e.changes.Put) }
-	e.supervise(ctx, "kernel watcher", watching)
+	e.supervise(ctx, "kernel watcher", watching, nil)
 
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -136,42 +135,11 @@ func (e *Engine) Run(ctx context.Context) error {
 			e.use(r)
 		case <-timer.C:
 		}
+		if ctx.Err() != nil {
+			return nil // Whatever else was ready: the end comes first.
+		}
 		timer.Reset(e.step(ctx, time.Now()))
 	}
-}
-
-// Reload makes c the configuration. Only what differs is touched.
-func (e *Engine) Reload(ctx context.Context, c *config.Config) { e.send(ctx, reload{config: c}) }
-
-// ReloadFailed remembers why a newer configuration is not in use.
-func (e *Engine) ReloadFailed(ctx context.Context, err error) { e.send(ctx, reload{err: err}) }
-
-func (e *Engine) send(ctx context.Context, r reload) {
-	select {
-	case e.reloads <- r:
-	case <-ctx.Done():
-	}
-}
-
-// errOwner refuses a reload that would make us forget what is ours.
-var errOwner = errors.New("protocol and next-hops.base say what is ours in the kernel and cannot change while running: " +
-	"stop multihomed, run `multihomed withdraw` with the old configuration, and start it with the new one")
-
-// use takes a new configuration into use.
-func (e *Engine) use(r reload) {
-	next := e.site
-	if r.err == nil {
-		if next = newSite(r.config); next.owner != e.site.owner {
-			r.err = errOwner
-			e.log.Error("the new configuration is not used; the old one goes on", "config", e.opts.Path, "error", r.err)
-		}
-	}
-	e.stats.configError = r.err
-	if r.err != nil {
-		return
-	}
-	e.site = next
-	e.log.Info("configuration reloaded", "config", e.opts.Path, "uplinks", len(r.config.Uplinks))
 }
 
 // step looks at everything once and acts. It returns how long the loop may sleep
@@ -181,31 +149,37 @@ func (e *Engine) step(ctx context.Context, now time.Time) time.Duration {
 	if !ok {
 		return time.Second // The monitor pokes as soon as it has looked.
 	}
-	if err := e.adopt(ctx, now); err != nil {
+	e.settle(snapshot)
+	if err := e.adopt(ctx, snapshot, now); err != nil {
 		e.stats.failedRead(e.log, err)
 		e.show()
 		return time.Second
 	}
-	if e.looked != (look{e.site, snapshot}) {
+	if e.looked != (look{e.site, snapshot}) || !e.lookAgain.IsZero() && !now.Before(e.lookAgain) {
 		e.look(ctx, snapshot, now)
 	}
-	verdicts, wake := uplink.Decide(e.site.policy, e.verdicts, e.board.Snapshot(), now)
-	e.logVerdicts(verdicts)
+	before := e.verdicts
+	verdicts, wake := uplink.Decide(e.site.policy, before, e.board.Snapshot(), now)
 	e.verdicts = verdicts
 	desired := e.site.layout.Desired(e.facts, verdicts)
 	rep := e.writer.Sync(ctx, desired, now)
-	e.stats.record(e.log, rep, now)
 	if e.opts.OnWrite != nil && (len(rep.Done) > 0 || len(rep.Failed) > 0) {
 		e.opts.OnWrite(rep, desired)
 	}
+	// The kernel first, the words after: whoever reads them may be slow.
+	e.logVerdicts(before)
+	e.stats.record(e.log, rep, now)
+	first := !e.ready
+	e.ready = true
 	e.show()
-	if !e.ready {
-		e.ready = true
-		if e.opts.Ready != nil {
-			e.opts.Ready()
-		}
+	if first && e.opts.Ready != nil {
+		e.opts.Ready()
 	}
+	e.judgeRefusals(rep, now)
 	sleep := e.writer.Next(rep, now)
+	if !e.lookAgain.IsZero() {
+		sleep = min(sleep, max(e.lookAgain.Sub(now), time.Millisecond))
+	}
 	if !wake.IsZero() {
 		sleep = min(sleep, max(wake.Sub(now), time.Millisecond))
 	}
@@ -214,18 +188,17 @@ func (e *Engine) step(ctx context.Context, now time.Time) time.Duration {
 
 // adopt reads the kernel for the first time and takes over what a previous life
 // left there.
-func (e *Engine) adopt(ctx context.Context, now time.Time) error {
+func (e *Engine) adopt(ctx context.Context, s *netmon.Snapshot, now time.Time) error {
 	if e.verdicts != nil {
 		return nil
 	}
 	if err := e.writer.Read(ctx, now); err != nil {
 		return err
 	}
+	e.stats.readError = ""
+	e.stats.resyncs++
 	actual, _ := e.writer.Actual()
-	e.verdicts = e.site.layout.Adopt(e.site.policy, actual, now)
-	for w := range e.verdicts {
-		e.seen[w] = true
-	}
+	e.verdicts, e.found = e.site.adopt(actual, s, now)
 	return nil
 }
 
@@ -235,13 +208,17 @@ func (e *Engine) look(ctx context.Context, s *netmon.Snapshot, now time.Time) {
 	views := make(map[uplink.Way]view, len(e.site.members))
 	e.facts = make(uplink.Facts, len(e.site.members))
 	wanted := map[uplink.Source]bool{}
+	e.lookAgain = time.Time{}
 	for _, m := range e.site.members {
 		v := e.site.look(m, s)
+		if until := e.bridge(m, &v, s, now); !until.IsZero() && (e.lookAgain.IsZero() || until.Before(e.lookAgain)) {
+			e.lookAgain = until
+		}
 		views[m.Way] = v
 		if v.present {
-			e.seen[m.Way] = true
+			e.found.seen[m.Way] = true
 		}
-		if !m.optional || e.seen[m.Way] {
+		if e.found.draws(m) {
 			e.facts[m.Way] = v.fact
 		}
 		for _, ev := range v.evidence {
@@ -256,28 +233,26 @@ func (e *Engine) look(ctx context.Context, s *netmon.Snapshot, now time.Time) {
 		}
 	}
 	e.probes.update(ctx, e.site, views)
-	if watching := e.site.watch(views); !equalWatch(watching, e.watching) {
-		e.watching = watching
-		e.monitor.Configure(watching)
-	}
+	e.watch(e.site.watch(views))
 	e.looked = look{e.site, s}
 }
 
-// logVerdicts logs each verdict that differs from the previous one.
+// logVerdicts logs each verdict that differs from the one before. What the host
+// never had and nobody asked for is no news.
 func (e *Engine) logVerdicts(verdicts uplink.Verdicts) {
 	for _, m := range e.site.members {
-		before, after := e.verdicts[m.Way], verdicts[m.Way]
+		before, after := verdicts[m.Way], e.verdicts[m.Way]
 		if before.State == after.State && before.Role == after.Role {
 			continue
 		}
-		level := slog.LevelInfo
-		if m.optional && !e.seen[m.Way] {
-			level = slog.LevelDebug
+		level := slog.LevelDebug
+		if !m.optional || e.found.seen[m.Way] {
+			level = slog.LevelInfo
+			e.stats.changed(m.Way.String()+" is "+after.State.String()+" ("+after.Role.String()+"): "+after.Why(), after.Since)
 		}
 		e.log.Log(context.Background(), level, "verdict", "uplink", m.Uplink, "family", m.Family.String(),
 			"verdict", after.State.String(), "role", after.Role.String(),
 			"before", before.State.String()+"/"+before.Role.String(), "reason", after.Why())
-		e.stats.changed(m.Way.String()+" is "+after.State.String()+" ("+after.Role.String()+"): "+after.Why(), after.Since)
 	}
 }
 

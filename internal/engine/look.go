@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/multihomed/multihomed/config"
 	"github.com/multihomed/multihomed/fib"
 	"github.com/multihomed/multihomed/internal/netmon"
 	"github.com/multihomed/multihomed/internal/uplink"
@@ -37,7 +38,7 @@ func (t *site) look(m member, s *netmon.Snapshot) view {
 	say(uplink.KindLink, linkOpinion, linkReason)
 
 	addresses := usableAddresses(link, m.Family)
-	v.fact.Sources = sources(m, link)
+	v.fact.Sources = t.sources(m, link)
 	v.fact.Preferred = preferred(m, addresses, s)
 	addressOpinion, addressReason := addressEvidence(m, s, link, addresses)
 	say(uplink.KindAddress, addressOpinion, addressReason)
@@ -51,15 +52,26 @@ func (t *site) look(m member, s *netmon.Snapshot) view {
 	}
 	v.fact.Gateway = gateway
 	v.fact.Usable = linkOpinion == uplink.Up && addressOpinion == uplink.Up && gatewayOpinion == uplink.Up
-	if v.fact.Usable {
-		v.fact.Subnets = t.subnets(m.Family, link, s)
-	}
-	if _, watched := m.neighbourInterval(); watched && gateway.IsValid() && !link.PointToPoint && !link.NoARP && linkOpinion == uplink.Up {
-		v.watch = gateway
-		o, reason := s.Neighbours[netmon.NeighbourKey{LinkIndex: link.Index, Address: gateway.WithZone("")}].Opinion(m.conf.Neighbour.Tries)
-		say(uplink.KindNeighbour, neighbourOpinion(o), reason)
-	}
+	// Also where the kernel cannot send: main may still have the connected route,
+	// without a carrier for instance, and replies of other uplinks must not take it.
+	v.fact.Subnets = t.subnets(m.Family, link, s)
+	v.hearNeighbour(m, s, link)
 	return v
+}
+
+// hearNeighbour adds what the kernel says of the gateway as a neighbour, where that can
+// be watched.
+func (v *view) hearNeighbour(m member, s *netmon.Snapshot, l netmon.Link) {
+	gateway := v.fact.Gateway
+	up, _ := linkEvidence(l.Name, l, v.fact.Device.Index != 0)
+	if _, watched := m.neighbourInterval(); !watched || !gateway.IsValid() || l.PointToPoint || l.NoARP || up != uplink.Up {
+		return
+	}
+	v.watch = gateway
+	o, reason := s.Neighbours[netmon.NeighbourKey{LinkIndex: l.Index, Address: gateway.WithZone("")}].Opinion(m.conf.Neighbour.Tries)
+	v.evidence = append(v.evidence, uplink.Evidence{
+		Source: uplink.Source{Way: m.Way, Kind: uplink.KindNeighbour}, Opinion: neighbourOpinion(o), Reason: reason,
+	})
 }
 
 func linkEvidence(name string, l netmon.Link, there bool) (uplink.Opinion, string) {
@@ -89,21 +101,26 @@ func usableAddresses(l netmon.Link, f fib.Family) []netmon.Address {
 }
 
 // sources returns the prefixes whose packets belong to m: the configured ones,
-// or every global address of the interface.
-func sources(m member, l netmon.Link) []netip.Prefix {
-	if len(m.sources) > 0 {
-		return m.sources
-	}
-	var out []netip.Prefix
+// and every global address of the interface that no uplink claims by its
+// configuration. Packets with such an address have no other way out either.
+func (t *site) sources(m member, l netmon.Link) []netip.Prefix {
+	out := slices.Clone(m.sources)
 	seen := map[netip.Addr]bool{}
 	for _, a := range l.Addresses {
 		addr := a.Prefix.Addr()
-		if fib.FamilyOf(addr) == m.Family && a.Global && !seen[addr] {
+		if fib.FamilyOf(addr) == m.Family && a.Global && !seen[addr] && !t.claimed(addr) {
 			seen[addr] = true
 			out = append(out, netip.PrefixFrom(addr, addr.BitLen()))
 		}
 	}
 	return out
+}
+
+// claimed reports whether a configured source of some uplink contains a.
+func (t *site) claimed(a netip.Addr) bool {
+	return slices.ContainsFunc(t.config.Uplinks, func(u config.Uplink) bool {
+		return slices.ContainsFunc(u.Sources, func(p netip.Prefix) bool { return p.Contains(a) })
+	})
 }
 
 // preferred returns the source for packets that have none yet: an address of the

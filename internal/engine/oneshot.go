@@ -23,14 +23,17 @@ func Plan(ctx context.Context, c *config.Config, k fib.Kernel, s *netmon.Snapsho
 		return nil, nil, fmt.Errorf("read kernel: %w", err)
 	}
 	now := time.Now()
-	previous := t.layout.Adopt(t.policy, actual, now)
+	previous, found := t.adopt(actual, s, now)
 	evidence, facts := uplink.Snapshot{}, uplink.Facts{}
 	for _, m := range t.members {
 		v := t.look(m, s)
 		for _, e := range v.evidence {
 			evidence[e.Source] = e
 		}
-		if _, adopted := previous[m.Way]; adopted || !m.optional || v.present {
+		if v.present {
+			found.seen[m.Way] = true
+		}
+		if found.draws(m) {
 			facts[m.Way] = v.fact
 		}
 		// What only a running daemon can know is as it was.
@@ -47,14 +50,45 @@ func Plan(ctx context.Context, c *config.Config, k fib.Kernel, s *netmon.Snapsho
 // Watch returns what a monitor must watch for Plan.
 func Watch(c *config.Config) netmon.Config { return newSite(c).watch(map[uplink.Way]view{}) }
 
+// withdrawPasses bounds the tries to remove what is ours: a kernel that refuses
+// that often will go on to.
+const withdrawPasses = 5
+
 // Withdraw removes everything from the kernel that is ours under c and returns
-// the ops that did it.
+// the ops that did it. What fails is tried again a few times, within a second or
+// two; what is left then is in the error.
 func Withdraw(ctx context.Context, c *config.Config, k fib.Kernel) ([]fib.Op, error) {
 	w := fib.NewWriter(k, newSite(c).owner)
-	rep := w.Sync(ctx, fib.Desired{}, time.Now())
+	var done []fib.Op
+	var rep fib.Report
+	for range withdrawPasses {
+		rep = w.Sync(ctx, fib.Desired{}, time.Now())
+		done = append(done, rep.Done...)
+		if rep.InSync || !pause(ctx, time.Until(rep.Wake)) {
+			break
+		}
+	}
 	errs := []error{rep.ReadErr}
 	for _, f := range rep.Failed {
 		errs = append(errs, f)
 	}
-	return rep.Done, errors.Join(errs...)
+	if !rep.InSync {
+		errs = append(errs, ctx.Err(), errLeft)
+	}
+	return done, errors.Join(errs...)
+}
+
+// errLeft says that Withdraw did not finish.
+var errLeft = errors.New("something that is ours may be left in the kernel: withdraw again")
+
+// pause waits for d, and reports false if ctx ends before.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
 }

@@ -17,7 +17,9 @@ type probes struct {
 	engine  *Engine
 	running map[uplink.Way]running
 
-	mu     sync.Mutex // guards advice
+	// mu guards advice, and makes the end of a prober and its last report one
+	// after the other.
+	mu     sync.Mutex
 	advice map[uplink.Way]probe.Advice
 }
 
@@ -37,32 +39,40 @@ func newProbes(e *Engine) *probes {
 // update starts, replaces and stops probers so that exactly those run that the
 // views ask for. A prober whose description did not change is left alone.
 func (p *probes) update(ctx context.Context, t *site, views map[uplink.Way]view) {
-	wanted := map[uplink.Way]bool{}
+	configured := map[uplink.Way]bool{}
 	for _, m := range t.members {
+		configured[m.Way] = true
 		v := views[m.Way]
 		c, why := probeConfig(m, v)
+		have, runs := p.running[m.Way]
+		if why == "" && runs && have.config.Equal(c) && have.index == v.fact.Device.Index {
+			have.prober.Poke()
+			continue
+		}
+		if runs {
+			p.end(m.Way)
+		}
 		if why != "" {
 			p.quiet(m, why)
 			continue
 		}
-		wanted[m.Way] = true
-		have, ok := p.running[m.Way]
-		if ok && have.config.Equal(c) && have.index == v.fact.Device.Index {
-			have.prober.Poke()
-			continue
-		}
-		if ok {
-			have.stop()
-		}
 		p.start(ctx, m, c, v.fact.Device.Index)
 	}
-	for way, r := range p.running {
-		if !wanted[way] {
-			r.stop()
-			delete(p.running, way)
+	for way := range p.running {
+		if !configured[way] {
+			p.end(way)
 		}
 	}
 	p.dropUnconfigured(t)
+}
+
+// end stops a prober. What it reports from now on is not heard.
+func (p *probes) end(w uplink.Way) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.running[w].stop()
+	delete(p.running, w)
+	delete(p.advice, w)
 }
 
 // quiet says on the board why a way with targets is not probed.
@@ -88,26 +98,37 @@ func (p *probes) dropUnconfigured(t *site) {
 func (p *probes) start(ctx context.Context, m member, c probe.Config, index int) {
 	ctx, stop := context.WithCancel(ctx)
 	p.quiet(m, "waiting for the first answers")
-	prober := p.engine.opts.NewProber(c, func(r probe.Report) {
-		if ctx.Err() == nil { // A prober that was replaced has no say any more.
-			p.report(m, r)
+	// A prober that was stopped has no say any more: stopping takes the same
+	// lock, so that no last word comes behind it.
+	while := func(say func()) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if ctx.Err() == nil {
+			say()
 		}
+	}
+	prober := p.engine.opts.NewProber(c, func(r probe.Report) {
+		while(func() { p.report(m, c, r) })
 	})
 	p.running[m.Way] = running{c, index, prober, stop}
-	p.engine.supervise(ctx, "prober "+m.Way.String(), prober.Run)
+	p.engine.supervise(ctx, "prober "+m.Way.String(), prober.Run, func(err error) {
+		while(func() { p.quiet(m, "the prober stopped and is started again: "+err.Error()) })
+	})
 }
 
-// report puts what a prober says on the board.
-func (p *probes) report(m member, r probe.Report) {
-	p.mu.Lock()
+// report puts on the board what the prober with description c says. The caller
+// holds the lock.
+func (p *probes) report(m member, c probe.Config, r probe.Report) {
 	p.advice[m.Way] = r.Advice
-	p.mu.Unlock()
 	if len(m.targets) == 0 {
 		return
 	}
 	e := uplink.Evidence{Source: uplink.Source{Way: m.Way, Kind: uplink.KindICMP}}
-	if r.Err != nil {
+	switch {
+	case r.Err != nil:
 		e.Reason = fmt.Sprintf("cannot probe: %v", r.Err)
+	case len(c.Targets) == 0:
+		e.Reason = fmt.Sprintf("the only target %s is the gateway, which is not pinged: configure targets beyond it", c.Gateway)
 	}
 	for _, t := range r.Targets {
 		e.Targets = append(e.Targets, uplink.Target{
@@ -130,7 +151,7 @@ func probeConfig(m member, v view) (probe.Config, string) {
 	case !v.fact.Usable:
 		return probe.Config{}, "not probed: " + firstDown(v.evidence)
 	case !v.fact.Preferred.IsValid():
-		return probe.Config{}, "not probed: no source address on " + m.conf.Interface
+		return probe.Config{}, "not probed: no source address, neither on " + m.conf.Interface + " nor of the configured sources"
 	case len(m.targets) == 0 && !v.fact.Gateway.IsValid():
 		return probe.Config{}, "nothing to probe"
 	}
@@ -176,12 +197,7 @@ func probeOpinion(o probe.Opinion) uplink.Opinion {
 // watch returns what the monitor is to watch, given the latest views (nil before
 // the first look).
 func (t *site) watch(views map[uplink.Way]view) netmon.Config {
-	c := netmon.Config{OwnProtocol: t.config.Protocol}
-	for _, u := range t.config.Uplinks {
-		if len(u.Gateways) == 0 {
-			c.LearnFrom = append(c.LearnFrom, u.Interface)
-		}
-	}
+	c := netmon.Config{OwnProtocol: t.config.Protocol, LearnFrom: t.learnFrom()}
 	for _, m := range t.members {
 		gateway := m.gateway
 		if views != nil {
@@ -192,6 +208,17 @@ func (t *site) watch(views map[uplink.Way]view) netmon.Config {
 		}
 	}
 	return c
+}
+
+// learnFrom returns the interfaces of the uplinks that learn their gateways.
+func (t *site) learnFrom() []string {
+	var names []string
+	for _, u := range t.config.Uplinks {
+		if len(u.Gateways) == 0 && !slices.Contains(names, u.Interface) {
+			names = append(names, u.Interface)
+		}
+	}
+	return names
 }
 
 func equalWatch(a, b netmon.Config) bool {

@@ -56,6 +56,10 @@ func newSite(c *config.Config) *site {
 	}
 	for _, u := range c.Uplinks {
 		s.interfaces[u.Interface] = true
+		if u.ICMP != nil {
+			detection := u.ICMP.Interval*time.Duration(max(u.ICMP.Down, u.ICMP.Up)) + u.ICMP.Timeout
+			s.policy.SameMoment = max(s.policy.SameMoment, 2*detection)
+		}
 		s.layout.Uplinks = append(s.layout.Uplinks, uplink.Place{
 			Name: u.Name, Table: u.Table, Mark: u.Mark, Weight: u.Weight, OnLink: u.OnLink,
 		})

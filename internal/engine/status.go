@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/multihomed/multihomed/fib"
@@ -26,8 +27,8 @@ type shown struct {
 // show publishes the state of the loop.
 func (e *Engine) show() {
 	actual, known := e.writer.Actual()
-	seen := make(map[uplink.Way]bool, len(e.seen))
-	for w := range e.seen {
+	seen := make(map[uplink.Way]bool, len(e.found.seen))
+	for w := range e.found.seen {
 		seen[w] = true
 	}
 	e.shown.Store(&shown{
@@ -51,6 +52,7 @@ func (e *Engine) Status() status.Status {
 		s.ConfigError = v.stats.configError.Error()
 	}
 	evidence := e.board.Snapshot()
+	v.poll(evidence, now)
 	for _, u := range v.site.config.Uplinks {
 		su := status.Uplink{Name: u.Name, Interface: u.Interface, Weight: u.Weight, Tier: u.Tier, Table: u.Table, Mark: u.Mark}
 		for _, m := range v.site.members {
@@ -65,7 +67,7 @@ func (e *Engine) Status() status.Status {
 
 func (v *shown) kernel() status.Kernel {
 	k := status.Kernel{
-		Mode: "not read yet", InSync: v.stats.inSync, Errors: v.stats.errors,
+		Mode: "not read yet", InSync: v.stats.inSync, Errors: v.stats.present(),
 		Drifts: v.stats.drifts, LastDrift: v.stats.lastDrift, LastDriftAt: v.stats.lastDriftAt,
 		Writes: v.stats.writes, LastChange: v.stats.lastChange, LastChangeAt: v.stats.lastChangeAt,
 		Resyncs: v.stats.resyncs,
@@ -146,27 +148,65 @@ func (v *shown) share(m member) float64 {
 	return float64(m.Weight) / float64(sum)
 }
 
-// evidenceStatus shows one word of evidence. The opinion over several targets is
-// drawn by the verdict, which alone sees all uplinks; here it is the majority's.
+// poll replaces the evidence of probe targets by what Decide concludes from it,
+// with its quorum and its excuses: it weighs it here as if no other soft source
+// said anything.
+func (v *shown) poll(evidence uplink.Snapshot, now time.Time) {
+	before := make(uplink.Verdicts, len(v.verdicts))
+	for w, verdict := range v.verdicts {
+		before[w] = uplink.Verdict{Excused: verdict.Excused}
+	}
+	only := uplink.Snapshot{}
+	for src, e := range evidence {
+		if src.Kind.Hard() || src.Kind == uplink.KindICMP {
+			only[src] = e
+		}
+	}
+	verdicts, _ := uplink.Decide(v.site.policy, before, only, now)
+	for src, e := range only {
+		if src.Kind != uplink.KindICMP || len(e.Targets) == 0 {
+			continue
+		}
+		opinion, reason := conclusion(verdicts[src.Way], e)
+		e.Opinion = opinion
+		if e.Reason == "" {
+			e.Reason = reason
+		}
+		evidence[src] = e
+	}
+}
+
+// conclusion takes the opinion on probe targets out of a verdict that weighed
+// nothing else that is soft.
+func conclusion(v uplink.Verdict, e uplink.Evidence) (uplink.Opinion, string) {
+	reason, said := "", false
+	for _, r := range v.Reasons {
+		if words, ok := strings.CutPrefix(r, e.Kind.String()+": "); ok {
+			reason, said = words, true
+		}
+	}
+	if !said {
+		// Hard evidence has the word.
+		reason = fmt.Sprintf("%d targets", len(e.Targets))
+	}
+	switch {
+	case v.State == uplink.Dead && said:
+		return uplink.Down, reason
+	case v.Verified:
+		return uplink.Up, reason
+	default:
+		return uplink.Unknown, reason
+	}
+}
+
+// evidenceStatus shows one word of evidence.
 func evidenceStatus(ev uplink.Evidence) status.Evidence {
 	s := status.Evidence{Kind: ev.Kind.String(), Opinion: ev.Opinion.String(), Since: ev.Since, Reason: ev.Reason}
-	count := map[uplink.Opinion]int{}
 	for _, t := range ev.Targets {
-		count[t.Opinion]++
 		s.Targets = append(s.Targets, status.Target{
 			Address: t.Address.String(), Opinion: t.Opinion.String(), Reason: t.Reason,
 			RTT: t.RTT.Seconds(), Loss: t.Loss,
 		})
-	}
-	if len(ev.Targets) > 0 {
-		up, down := count[uplink.Up], count[uplink.Down]
-		s.Reason = fmt.Sprintf("%d of %d targets answer", up, len(ev.Targets))
-		switch {
-		case up > down:
-			s.Opinion = uplink.Up.String()
-		case down > up:
-			s.Opinion = uplink.Down.String()
-		}
 	}
 	return s
 }

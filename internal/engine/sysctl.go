@@ -125,3 +125,15 @@ func remember(file string, old map[string]string) error {
 	}
 	return nil
 }
+
+// SysctlsStillOurs returns the needed settings that have the value that we need:
+// after GiveBackSysctls they were so before, or nobody remembers.
+func SysctlsStillOurs(s Sysctls) map[string]string {
+	ours := map[string]string{}
+	for name, want := range needed {
+		if have, err := s.ReadSysctl(name); err == nil && have == want {
+			ours[name] = have
+		}
+	}
+	return ours
+}

@@ -78,13 +78,13 @@ func newConn(file *os.File) (*conn, error) {
 	c.receiveOnce = func(fd uintptr) bool {
 		for {
 			c.n, c.err = c.receiveFrom(int(fd))
-			if c.err == unix.EINTR {
+			if errors.Is(c.err, unix.EINTR) {
 				continue
 			}
-			if c.err == unix.EAGAIN && c.idle != nil {
+			if errors.Is(c.err, unix.EAGAIN) && c.idle != nil {
 				c.idle()
 			}
-			return c.err != unix.EAGAIN
+			return !errors.Is(c.err, unix.EAGAIN)
 		}
 	}
 	return c, nil
@@ -245,11 +245,13 @@ func inNamespace(ns *os.File, f func() error) error {
 		runtime.LockOSThread()
 		// A thread that cannot go home stays locked and ends with the
 		// goroutine, so that nobody else ever runs in the wrong namespace.
-		home, err := visit(ns, f)
-		if home {
-			runtime.UnlockOSThread()
-		}
-		done <- err
+		done <- contain(func() error {
+			home, err := visit(ns, f)
+			if home {
+				runtime.UnlockOSThread()
+			}
+			return err
+		})
 	}()
 	return <-done
 }

@@ -124,8 +124,9 @@ type route struct {
 	metric   uint32
 	hops     []hop
 	object   uint32
-	// expires is how long the route has to live; zero means for ever, negative
-	// that it is over and only waits to be collected.
+	// expires is how long the route, or the first of several hops, has to live;
+	// zero means for ever or not known, negative that it is over and only waits
+	// to be collected.
 	expires time.Duration
 }
 
@@ -191,7 +192,22 @@ func decodeRoute(body []byte) (route, error) {
 	if single.index != 0 {
 		r.hops = append(r.hops, single)
 	}
+	r.dropExpired()
 	return r, nil
+}
+
+// dropExpired takes the first hop from a multipath route whose lifetime is over. IPv6
+// shows routes that differ in nothing but the hop as one, with the lifetime of the
+// first (rt6_fill_node of net/ipv6/route.c; on Linux 6.18 `ip -6 route add default via
+// A proto ra metric 1024 expires 2` and `ip -6 route append default via B proto ra
+// metric 1024 expires 600` print "expires -1sec" over both hops after three seconds).
+// The lifetimes of the others are not to be seen until the kernel has collected the
+// first, up to 30 s late, which it announces. A route on a next-hop object is one
+// route however many hops it shows, and its lifetime that of all.
+func (r *route) dropExpired() {
+	if r.expires < 0 && r.object == 0 && len(r.hops) > 1 {
+		r.hops, r.expires = r.hops[1:], 0
+	}
 }
 
 // decodeHops reads the struct rtnexthop list of RTA_MULTIPATH.

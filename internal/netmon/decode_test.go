@@ -247,6 +247,46 @@ func TestDecodeRouteExpires(t *testing.T) {
 	}
 }
 
+// A multipath route shows the lifetime of its first hop only; the object of a route is
+// as dead as the route.
+func TestDecodeRouteExpires_multipath(t *testing.T) {
+	first, second, third := hop{2, addr("fe80::1")}, hop{3, addr("fe80::2")}, hop{4, addr("fe80::3")}
+	encode := func(clock int32, object uint32, hops ...hop) []byte {
+		var list []byte
+		for _, h := range hops {
+			b := native.AppendUint32([]byte{0, 0, 0, 0}, uint32(h.index))
+			b = appendAttribute(b, unix.RTA_GATEWAY, h.gateway.AsSlice())
+			native.PutUint16(b, uint16(len(b)))
+			list = append(list, b...)
+		}
+		body := appendAttribute(routeBody(unix.AF_INET6, 0, unix.RTPROT_RA), unix.RTA_MULTIPATH, list)
+		if object != 0 {
+			body = appendUint32(body, rtaNHID, object)
+		}
+		cacheinfo := native.AppendUint32(make([]byte, 8), uint32(clock))
+		return appendAttribute(body, unix.RTA_CACHEINFO, append(cacheinfo, make([]byte, 20)...))
+	}
+	over := ticks(-100)
+	for _, tc := range []struct {
+		name string
+		body []byte
+		want route
+	}{
+		{"alive", encode(250, 0, first, second), route{hops: []hop{first, second}, expires: ticks(250)}},
+		{"for ever", encode(0, 0, first, second), route{hops: []hop{first, second}}},
+		{"over", encode(-100, 0, first, second, third), route{hops: []hop{second, third}}},
+		{"over, one hop", encode(-100, 0, first), route{hops: []hop{first}, expires: over}},
+		{"over, on an object", encode(-100, 7, first, second), route{hops: []hop{first, second}, object: 7, expires: over}},
+	} {
+		got, err := decodeRoute(tc.body)
+		tc.want.family, tc.want.protocol = unix.AF_INET6, unix.RTPROT_RA
+		tc.want.kind, tc.want.table = got.kind, got.table
+		if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(route{}, hop{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); err != nil || diff != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", tc.name, err, diff)
+		}
+	}
+}
+
 func TestDecodeNeighbour(t *testing.T) {
 	b := neighbourRequest(fakeKey, unix.NUD_REACHABLE, unix.NTF_ROUTER)
 	b = appendAttribute(b, unix.NDA_LLADDR, []byte{2, 0, 0, 0, 0, 1})

@@ -22,6 +22,9 @@
 // million routes and the news of a lost carrier must not wait behind them.
 // [Monitor.Snapshot] never blocks on the kernel. The poke function must not block.
 //
+// A panic in any of them is contained and logged with its stack; that part is started
+// again with backoff and reads everything, and the last snapshot stays meanwhile.
+//
 // # Namespace and rights
 //
 // All sockets belong to the network namespace of the thread that called [New],

@@ -111,7 +111,7 @@ func (m *Monitor) handle(b []byte) {
 func (m *Monitor) listen(ctx context.Context) {
 	pause, failing := reconnectMin, false
 	for ctx.Err() == nil {
-		c, err := m.dialEvents()
+		c, err := m.dial()
 		if err != nil {
 			if !failing {
 				m.log.Warn("event socket does not open, trying again", "reason", err)

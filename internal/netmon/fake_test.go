@@ -1,7 +1,9 @@
 package netmon
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -18,6 +20,8 @@ type fakeKernel struct {
 	entries   map[NeighbourKey]*fakeEntry
 	linksErr  error
 	routesErr error
+	// linksPanic and routesPanic, if not "", are what a reading panics with.
+	linksPanic, routesPanic string
 	// slow is how long a reading of default routes takes.
 	slow time.Duration
 	// asked is when and about whom there was a question.
@@ -56,16 +60,22 @@ func (k *fakeKernel) links() ([]Link, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.linkReads = append(k.linkReads, time.Now())
+	if k.linksPanic != "" {
+		panic(k.linksPanic)
+	}
 	return slices.Clone(k.linkList), k.linksErr
 }
 
 func (k *fakeKernel) defaults(indices []int, _ uint8) (defaultsRead, error) {
 	k.mu.Lock()
-	read, err, slow := k.routes, k.routesErr, k.slow
+	read, err, slow, broken := k.routes, k.routesErr, k.slow, k.routesPanic
 	k.routeReads = append(k.routeReads, time.Now())
 	k.indices = slices.Clone(indices)
 	k.mu.Unlock()
 	waitContext(context.Background(), slow)
+	if broken != "" {
+		panic(broken)
+	}
 	return read, err
 }
 
@@ -117,6 +127,7 @@ type fakeRun struct {
 	*Monitor
 	k     *fakeKernel
 	pokes []time.Duration
+	log   bytes.Buffer
 	began time.Time
 	t     *testing.T
 }
@@ -132,10 +143,13 @@ func bubble(t *testing.T, k *fakeKernel, cfg Config, f func(r *fakeRun)) {
 			<-done
 		}()
 		r := &fakeRun{k: k, began: time.Now(), t: t}
-		r.Monitor = newMonitor(cfg, Options{Poke: func() { r.pokes = append(r.pokes, time.Since(r.began)) }}, k)
+		r.Monitor = newMonitor(cfg, Options{
+			Log:  slog.New(slog.NewTextHandler(&r.log, nil)),
+			Poke: func() { r.pokes = append(r.pokes, time.Since(r.began)) },
+		}, k)
 		go func() {
 			defer close(done)
-			r.loop(ctx)
+			r.guard(ctx, "readings", r.loop)
 		}()
 		synctest.Wait()
 		f(r)

@@ -86,10 +86,15 @@ func (k *netlinkKernel) request(kind uint16, flags int, body []byte, each func(m
 		}
 		k.c = c
 	}
+	// Also after a panic in each, which leaves the socket in the middle of an answer.
+	sound := false
+	defer func() {
+		if !sound {
+			k.close()
+		}
+	}()
 	err := k.c.request(kind, flags, body, each)
-	if err != nil && !errors.As(err, new(refusal)) {
-		k.close()
-	}
+	sound = err == nil || errors.As(err, new(refusal))
 	return err
 }
 

@@ -51,17 +51,23 @@ type loop struct {
 	lastRead     time.Time
 	nextFull     time.Time
 	nextDefaults time.Time
-	// retryAt repeats the parts of retry, which failed.
-	retryAt time.Time
-	retry   part
-	pause   time.Duration
+	// retryAt repeats the parts of retry. The pause grows until none of the parts
+	// of failing is left, those whose last reading failed.
+	retryAt        time.Time
+	retry, failing part
+	pause          time.Duration
+	// said is the last panic of the reader of default routes.
+	said said
 	// changed is set by whatever has changed the snapshot, and by a new
 	// configuration.
 	changed bool
 }
 
-// loop reads what is dirty until ctx ends.
+// loop reads what is dirty until ctx ends. It begins with everything, also in a second
+// life after a panic, which knows nothing of what the first has taken; the snapshot
+// of the first stays until the second has read as much.
 func (m *Monitor) loop(ctx context.Context) {
+	m.mark(partAll | partConfig)
 	l := &loop{
 		m:          m,
 		neighbours: map[watchKey]*watched{},
@@ -276,13 +282,15 @@ func (l *loop) failed(p part, err error) {
 		l.m.log.Warn("network state cannot be read, keeping what is known and trying again", "reason", err)
 	}
 	l.retry |= p
+	l.failing |= p
 	l.retryAt = time.Now().Add(l.pause)
 	l.pause = min(2*l.pause, retryMax)
 }
 
 func (l *loop) recovered(p part) {
 	l.retry &^= p
-	if l.retry == 0 && l.pause != retryMin {
+	l.failing &^= p
+	if l.failing == 0 && l.pause != retryMin {
 		l.pause = retryMin
 		l.m.log.Info("network state is readable again")
 	}

@@ -59,13 +59,16 @@ type Counters struct {
 	Reads uint64
 	// Failures are the readings that failed and were tried again later.
 	Failures uint64
+	// Panics are the times that a part of the monitor panicked and was started
+	// again.
+	Panics uint64
 	// Solicitations are the times that the kernel was asked to probe a
 	// neighbour.
 	Solicitations uint64
 }
 
 type counters struct {
-	events, overruns, resyncs, reconnects, reads, failures, solicitations atomic.Uint64
+	events, overruns, resyncs, reconnects, reads, failures, panics, solicitations atomic.Uint64
 }
 
 // Monitor watches the network of the host. Its methods may be called from several
@@ -90,6 +93,8 @@ type Monitor struct {
 	interest atomic.Pointer[interest]
 	snapshot atomic.Pointer[Snapshot]
 	counters counters
+	// dial opens an event socket.
+	dial func() (*conn, error)
 	// events is the open event socket, for tests that break it.
 	events atomic.Pointer[conn]
 }
@@ -121,6 +126,7 @@ func newMonitor(cfg Config, opts Options, k kernel) *Monitor {
 	if m.poke == nil {
 		m.poke = func() {}
 	}
+	m.dial = m.dialEvents
 	m.interest.Store(&interest{})
 	m.Configure(cfg)
 	return m
@@ -158,16 +164,17 @@ func (m *Monitor) Counters() Counters {
 		Reconnects:    m.counters.reconnects.Load(),
 		Reads:         m.counters.reads.Load(),
 		Failures:      m.counters.failures.Load(),
+		Panics:        m.counters.panics.Load(),
 		Solicitations: m.counters.solicitations.Load(),
 	}
 }
 
-// Run watches until ctx ends. It returns for no other reason, and must be called
-// once.
+// Run watches until ctx ends. It returns for no other reason, a panic in one of its
+// parts among them, and must be called once.
 func (m *Monitor) Run(ctx context.Context) {
 	var wg sync.WaitGroup
-	wg.Go(func() { m.listen(ctx) })
-	m.loop(ctx)
+	wg.Go(func() { m.guard(ctx, "events", m.listen) })
+	m.guard(ctx, "readings", m.loop)
 	wg.Wait()
 	if k, ok := m.kernel.(*netlinkKernel); ok {
 		k.close()

@@ -37,8 +37,14 @@ func (l *loop) startDefaults() {
 	own, generation := l.cfg.OwnProtocol, l.generation
 	go func() {
 		began := time.Now()
-		read, err := l.m.kernel.defaults(indices, own)
-		l.results <- defaultsResult{read: read, took: time.Since(began), err: err, generation: generation}
+		r := defaultsResult{generation: generation}
+		// A panic is a reading that failed: the loop waits for a result.
+		r.err = contain(func() (err error) {
+			r.read, err = l.m.kernel.defaults(indices, own)
+			return err
+		})
+		r.took = time.Since(began)
+		l.results <- r
 	}()
 }
 
@@ -46,6 +52,7 @@ func (l *loop) startDefaults() {
 func (l *loop) takeDefaults(r defaultsResult, now time.Time) {
 	l.reading = false
 	l.count(r.err)
+	panicked := l.m.report("default routes", r.err, &l.said)
 	if l.again {
 		l.again = false
 		l.m.mark(partDefaults)
@@ -56,8 +63,11 @@ func (l *loop) takeDefaults(r defaultsResult, now time.Time) {
 	case r.err != nil:
 		l.holding = false
 		l.failed(partDefaults, r.err)
+		if panicked {
+			// What else it has spoilt is not known.
+			l.retry |= partAll
+		}
 	default:
-		l.recovered(partDefaults)
 		l.useDefaults(r, now)
 	}
 }
@@ -65,6 +75,8 @@ func (l *loop) takeDefaults(r defaultsResult, now time.Time) {
 // useDefaults makes a reading of default routes the current one.
 func (l *loop) useDefaults(r defaultsResult, now time.Time) {
 	l.holding = false
+	l.said = ""
+	l.recovered(partDefaults)
 	if !r.read.expires.IsZero() {
 		r.read.expires = r.read.expires.Add(expiryGrace)
 	}

@@ -190,6 +190,39 @@ func TestDefaultsViaOtherFamily(t *testing.T) {
 	m.waitDefaults(t, "0.0.0.0/0 via fe80::fe dev eth1 proto 3 metric 0 table 254")
 }
 
+// Two routers that advertise themselves over two links are one multipath route to the
+// kernel, with the lifetime of the first: its end is not that of the second.
+func TestDefaultsOfTwoRouters(t *testing.T) {
+	t.Parallel()
+	f := families[1]
+	s := newDualSite(t, f)
+	gw, gw2 := f.gateway.Addr().String(), f.secondGateway()
+	// The kernel does not collect what is over while the test runs.
+	must(t, s.edge.Sysctl("net/ipv6/route/gc_interval", "3600"))
+	must(t, s.edge.Sysctl("net/ipv6/conf/all/forwarding", "1"))
+	m := start(t, s.edge, Config{LearnFrom: []string{"eth1", "eth2"}, OwnProtocol: testProtocol})
+	want := func(via, dev string) string {
+		return fmt.Sprintf("::/0 via %s dev %s proto 9 metric 1024 table 254", via, dev)
+	}
+	batch(t, s.edge, fmt.Sprintf(`
+route add default via %s dev eth1 proto ra metric 1024 expires 3
+route append default via %s dev eth2 proto ra metric 1024 expires 600
+`, gw, gw2), "-6")
+	m.waitDefaults(t, want(gw, "eth1"), want(gw2, "eth2"))
+	m.wait(t, "the first router's lifetime is over", func(s *Snapshot) bool {
+		if _, _, reason, ok := LearnGateway(s, "eth2", true); !ok {
+			t.Fatalf("the second router went with the first: %s", reason)
+		}
+		_, _, _, ok := LearnGateway(s, "eth1", true)
+		return !ok
+	})
+	if shown := mustIP(t, s.edge, "-6", "route", "show", "default"); !strings.Contains(shown, gw) {
+		t.Errorf("the kernel has collected the route, this test proves nothing: %s", shown)
+	}
+	mustIP(t, s.edge, "-6", "route", "del", "default", "via", gw, "dev", "eth1")
+	m.waitDefaults(t, want(gw2, "eth2"))
+}
+
 // Twenty thousand foreign routes come and go while the monitor watches: the default
 // route that changed meanwhile is right in the end, with and without the filter in
 // the kernel, and hardly anything was read because of them.

@@ -72,7 +72,9 @@ func TestOverrun_readsAgainWhenDrained(t *testing.T) {
 	go func() { done <- m.readEvents(ctx, c) }()
 	waitFor(t, "everything is read again at the overrun and after the queue", func() bool { return m.Counters().Resyncs == 2 })
 	cancel()
-	<-done
+	if err := <-done; !errors.Is(err, os.ErrClosed) {
+		t.Errorf("the reader ended with %v, want %v", err, os.ErrClosed)
+	}
 	if got := m.Counters().Overruns; got != 1 {
 		t.Errorf("%d overruns, want 1", got)
 	}
