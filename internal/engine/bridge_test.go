@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/multihomed/multihomed/fib"
+	"github.com/multihomed/multihomed/internal/netmon"
 	"github.com/multihomed/multihomed/internal/uplink"
 )
 
@@ -76,4 +78,22 @@ func kernelState(t *testing.T, s *scenario) fib.State {
 		t.Fatal(err)
 	}
 	return state
+}
+
+// TestNUD_07_configured: a configured gateway that says it is no router is used as
+// the operator wants it, with a warning.
+func TestNUD_07_configured(t *testing.T) {
+	gateway := netip.MustParseAddr("2001:db8:1::1")
+	for _, router := range []bool{true, false} {
+		s, m := memberOf(t, `[{name: a, interface: eth1, gateway: "2001:db8:1::1"}]`, uplink.Way{Uplink: "a", Family: fib.IPv6})
+		host := hostOf(t, "eth1 2 2001:db8:1::2/64")
+		host.Neighbours = map[netmon.NeighbourKey]netmon.Neighbour{
+			{LinkIndex: 2, Address: gateway}: {State: netmon.NUDReachable, Router: router, Address: gateway, MAC: "02:00:00:00:00:01"},
+		}
+		for _, e := range s.look(m, host).evidence {
+			if e.Kind == uplink.KindNeighbour && (e.Opinion != uplink.Up || strings.Contains(e.Reason, "router") == router) {
+				t.Errorf("router %v: the neighbour says %s: %s", router, e.Opinion, e.Reason)
+			}
+		}
+	}
 }

@@ -68,7 +68,12 @@ func (v *view) hearNeighbour(m member, s *netmon.Snapshot, l netmon.Link) {
 		return
 	}
 	v.watch = gateway
-	o, reason := s.Neighbours[netmon.NeighbourKey{LinkIndex: l.Index, Address: gateway.WithZone("")}].Opinion(m.conf.Neighbour.Tries)
+	n := s.Neighbours[netmon.NeighbourKey{LinkIndex: l.Index, Address: gateway.WithZone("")}]
+	o, reason := n.Opinion(m.conf.Neighbour.Tries)
+	if gateway.Is6() && n.State == netmon.NUDReachable && !n.Router {
+		// RFC 4861 section 7.3.3; a learned one vanishes from the routes.
+		reason += "; warning: it does not call itself a router"
+	}
 	v.evidence = append(v.evidence, uplink.Evidence{
 		Source: uplink.Source{Way: m.Way, Kind: uplink.KindNeighbour}, Opinion: neighbourOpinion(o), Reason: reason,
 	})

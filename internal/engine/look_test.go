@@ -162,7 +162,7 @@ func TestLook_neighbour(t *testing.T) {
 		want                string
 	}{
 		{"not looked at yet", ofGateway, "eth1 2 203.0.113.2/24", nil, "unknown: not looked at yet"},
-		{"reachable", ofGateway, "eth1 2 203.0.113.2/24", &netmon.Neighbour{State: netmon.NUDReachable, MAC: "02::1"}, "up: reachable, 02::1"},
+		{"reachable", ofGateway, "eth1 2 203.0.113.2/24", &netmon.Neighbour{State: netmon.NUDReachable, Router: true, MAC: "02::1"}, "up: reachable, 02::1"},
 		{"fewer rounds than tries", ofGateway, "eth1 2 203.0.113.2/24", &netmon.Neighbour{State: netmon.NUDFailed, Failures: 1}, "unknown: gateway 203.0.113.1 did not answer ARP yet (1 round of solicitations), trying again"},
 		{"as many as tries", ofGateway, "eth1 2 203.0.113.2/24", &netmon.Neighbour{State: netmon.NUDFailed, Failures: 2}, "down: gateway 203.0.113.1 does not answer ARP (2 rounds of solicitations)"},
 		{"switched off", `[{name: a, interface: eth1, gateway: "203.0.113.1", neighbour: false}]`, "eth1 2 203.0.113.2/24", &netmon.Neighbour{State: netmon.NUDFailed, Failures: 9}, ""},

@@ -241,7 +241,7 @@ func (s *scenario) neighbour(words []string) error {
 	if err != nil {
 		return err
 	}
-	n := netmon.Neighbour{Address: a, State: netmon.NUDReachable, MAC: "02:00:00:00:00:01"}
+	n := netmon.Neighbour{Address: a, State: netmon.NUDReachable, Router: true, MAC: "02:00:00:00:00:01"}
 	if words[2] == "failed" {
 		n = netmon.Neighbour{Address: a, State: netmon.NUDFailed, Failures: 1}
 	}

@@ -71,7 +71,7 @@ func (b *bench) say(name string, opinions ...probe.Opinion) {
 func TestStatus_golden(t *testing.T) {
 	host := hostOf(t, "eth1 2 203.0.113.2/24 2001:db8:1::2/64", "eth2 3 198.51.100.2/24", "wwan0 4 p2p 10.9.0.2/32")
 	n := netmon.NeighbourKey{LinkIndex: 2, Address: host.Links["eth1"].Addresses[0].Prefix.Addr().Prev()}
-	host.Neighbours[n] = netmon.Neighbour{Address: n.Address, State: netmon.NUDReachable, MAC: "02:00:00:00:00:01"}
+	host.Neighbours[n] = netmon.Neighbour{Address: n.Address, State: netmon.NUDReachable, Router: true, MAC: "02:00:00:00:00:01"}
 	b := newBench(t, fiberSite, host)
 	b.pass(time.Second)
 	b.say("fiber", probe.Up, probe.Up, probe.Down)
