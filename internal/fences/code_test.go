@@ -218,9 +218,10 @@ func (w *walker) call(call *ast.CallExpr, s scope) {
 	// An example is a program of its own.
 	inExample := strings.HasPrefix(w.name, "examples/")
 	mayExit := inCmd || inLab || inExample || s.testMain
-	// The engine starts a component that panicked again, a lab hands a panic
-	// from its threads on to the caller, and a test may want to see one.
-	mayRecover := inCmd || inLab || w.test || strings.HasPrefix(w.name, "internal/engine/")
+	// The engine starts a component that panicked again, and so does the monitor
+	// with its own goroutines; a lab hands a panic from its threads on to the
+	// caller, and a test may want to see one.
+	mayRecover := inCmd || inLab || w.test || strings.HasPrefix(w.name, "internal/engine/") || w.name == "internal/netmon/guard.go"
 	pkg, name := w.callee(call)
 	switch {
 	case (pkg == "os" || pkg == "syscall") && name == "Exit" && !mayExit:
@@ -228,7 +229,7 @@ func (w *walker) call(call *ast.CallExpr, s scope) {
 	case pkg == "log" && !inCmd && (strings.HasPrefix(name, "Fatal") || strings.HasPrefix(name, "Panic")):
 		add("exit", "a library cannot end the daemon; return an error")
 	case pkg == "" && name == "recover" && !mayRecover && isBuiltin(call):
-		add("recover", "only the engine, which supervises, may catch a panic")
+		add("recover", "only who supervises goroutines may catch a panic")
 	case pkg == "time" && name == "Sleep" && w.test && !s.bubble:
 		add("sleep", "wait for the condition, or use testing/synctest")
 	case w.test && isSkip(call, s.testers):

@@ -83,6 +83,8 @@ func TestCheck(t *testing.T) {
 		{"recover", "fib/x.go", "package fib\nfunc f() { defer func() { _ = recover() }() }", []string{"2 recover"}},
 		{"recover in a command", "cmd/multihomed/x.go", "package main\nfunc f() { defer func() { _ = recover() }() }", nil},
 		{"recover in the engine", "internal/engine/x.go", "package engine\nfunc f() { defer func() { _ = recover() }() }", nil},
+		{"recover in the monitor's guard", "internal/netmon/guard.go", "package netmon\nfunc f() { defer func() { _ = recover() }() }", nil},
+		{"recover elsewhere in the monitor", "internal/netmon/x.go", "package netmon\nfunc f() { defer func() { _ = recover() }() }", []string{"2 recover"}},
 		{"recover in a test", "fib/x_test.go", "package fib\nfunc f() { defer func() { _ = recover() }() }", nil},
 		{"a method recover", "fib/x.go", "package fib\ntype d struct{}\nfunc (d) recover() {}\nfunc f(x d) { x.recover() }", nil},
 
