@@ -14,10 +14,6 @@ import (
 // Layouts: include/uapi/linux/{netlink,rtnetlink,nexthop,fib_rules}.h. All
 // numbers are in the byte order of the host unless a comment says otherwise.
 
-// Message types that golang.org/x/sys/unix does not name
-// (include/uapi/linux/rtnetlink.h).
-const rtmGetNextHopBucket = 118
-
 // headerLen is sizeof(struct nlmsghdr); attributeHeaderLen is sizeof(struct
 // rtattr).
 const (

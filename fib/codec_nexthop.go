@@ -259,13 +259,3 @@ func decodeBuckets(g Group, a *attributes) (Group, error) {
 	g.IdleTimer, g.UnbalancedTimer = fromTicks(idle), fromTicks(unbalanced)
 	return g, nil
 }
-
-// encodeGetNextHop appends a request for the next hop or group id.
-func encodeGetNextHop(dst []byte, id, seq uint32) []byte {
-	w := &builder{b: dst}
-	start := w.begin(unix.RTM_GETNEXTHOP, 0, seq)
-	nextHopHeader(w, Delete, FamilyUnknown, 0, 0)
-	w.attrU32(unix.NHA_ID, id)
-	w.end(start)
-	return w.b
-}

@@ -145,7 +145,7 @@ func TestDeleteCarriesTheKey(t *testing.T) {
 					t.Errorf("delete of %+v says %+v", o, got)
 				}
 			case Route:
-				if r := got.(Route); r.Key() != o.Key() || r.NextHopID != o.NextHopID || r.Source.IsValid() || b[headerLen+6] != unix.RT_SCOPE_NOWHERE {
+				if r, ok := got.(Route); !ok || r.Key() != o.Key() || r.NextHopID != o.NextHopID || r.Source.IsValid() || b[headerLen+6] != unix.RT_SCOPE_NOWHERE {
 					t.Errorf("delete of %+v says %+v", o, r)
 				}
 			}
@@ -340,12 +340,12 @@ func TestDecodeCutShort(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for n := range len(b) {
+			for n := range b {
 				if _, _, _, err := nextMessage(b[:n]); !errors.Is(err, errMalformed) {
 					t.Fatalf("%d of %d bytes are a message", n, len(b))
 				}
 				if n >= headerLen {
-					decodeAny(binary.NativeEndian.Uint16(b[4:]), b[headerLen:n])
+					_, _ = decodeAny(binary.NativeEndian.Uint16(b[4:]), b[headerLen:n])
 				}
 			}
 		}

@@ -150,8 +150,9 @@ func (s *site) connect(source, to netip.Addr) (got netip.Addr, err error) {
 		if err != nil {
 			return err
 		}
-		got = c.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
-		return c.Close()
+		local, err := netip.ParseAddrPort(c.LocalAddr().String())
+		got = local.Addr()
+		return errors.Join(err, c.Close())
 	})
 	return got.Unmap(), err
 }

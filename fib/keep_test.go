@@ -110,6 +110,7 @@ func TestKeepWritesNothingUnasked(t *testing.T) {
 
 // bringOps returns the ops that build d in an empty kernel.
 func bringOps(t testing.TB, d fib.Desired) []fib.Op {
+	t.Helper()
 	want, actual := wanted(t, fibtest.New(), d)
 	return fib.Plan(want, actual, owner.Protocol)
 }

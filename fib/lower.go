@@ -44,7 +44,13 @@ type lowering struct {
 // because an object that could not be replaced is better than none. It is pure.
 func lower(d Desired, actual State, o Owner, skip map[uint32]bool) (State, []string) {
 	l := lowered(d, actual, o, skip)
-	return l.want, l.problems
+	return l.want, l.inWords(actual)
+}
+
+// inWords returns what of the desired state cannot be had, and what takes its
+// place in actual.
+func (l *lowering) inWords(actual State) []string {
+	return slices.Concat(l.problems, shadows(l.want, actual.Intruders))
 }
 
 // lowered is lower with its working papers, which regroup can go on with.

@@ -81,7 +81,8 @@ func (b *batch) add(i int, op Op, before []request) error {
 	if err != nil {
 		return err
 	}
-	b.bytes, b.owners = bytes, append(owners, i)
+	owners = append(owners, i)
+	b.bytes, b.owners = bytes, owners
 	return nil
 }
 
@@ -139,7 +140,7 @@ func (o *outcome) fail(err error) {
 // of what was to be deleted, and the presence of what was to be added, are
 // success.
 func (k *Netlink) judge(ctx context.Context, ops []Op, outcomes []outcome) {
-	held := map[space][]int{}
+	held := map[space]map[int]Route{}
 	for i, op := range ops {
 		out := &outcomes[i]
 		if out.err == nil || out.settled {
@@ -156,7 +157,10 @@ func (k *Netlink) judge(ctx context.Context, ops []Op, outcomes []outcome) {
 			switch o := op.Object.(type) {
 			case Route:
 				at := space{o.Family(), o.Table}
-				held[at] = append(held[at], i)
+				if held[at] == nil {
+					held[at] = map[int]Route{}
+				}
+				held[at][i] = o
 			case NextHop, Group, Rule, Stray:
 				k.judgeNextHop(ctx, op, out)
 			default:
@@ -164,8 +168,8 @@ func (k *Netlink) judge(ctx context.Context, ops []Op, outcomes []outcome) {
 			}
 		}
 	}
-	for at, indices := range held {
-		k.judgeRoutes(ctx, at, ops, outcomes, indices)
+	for at, routes := range held {
+		k.judgeRoutes(ctx, at, ops, outcomes, routes)
 	}
 }
 
@@ -200,7 +204,7 @@ func (k *Netlink) judgeNextHop(ctx context.Context, op Op, out *outcome) {
 	switch {
 	case err != nil || !ok:
 	case m.protocol != op.Protocol || m.fdb:
-		out.err = foreign("next hop", m.protocol, "id", out.err)
+		out.err = foreignNextHop(m.protocol, out.err)
 	case m.holds(op.Object):
 		out.err = nil
 	default:
@@ -208,24 +212,24 @@ func (k *Netlink) judgeNextHop(ctx context.Context, op Op, out *outcome) {
 	}
 }
 
-// judgeRoutes finds out who holds the keys that were to be added.
-func (k *Netlink) judgeRoutes(ctx context.Context, at space, ops []Op, outcomes []outcome, indices []int) {
+// judgeRoutes finds out who holds the keys of routes that were to be added, which
+// are given by the index of their op.
+func (k *Netlink) judgeRoutes(ctx context.Context, at space, ops []Op, outcomes []outcome, routes map[int]Route) {
 	wanted := map[RouteKey]bool{}
-	for _, i := range indices {
-		wanted[ops[i].Object.(Route).Key()] = true
+	for _, r := range routes {
+		wanted[r.Key()] = true
 	}
 	found, err := k.lookAtRoutes(ctx, at, wanted, 0)
 	if err != nil {
 		return // The kernel's refusal stays the answer.
 	}
-	for _, i := range indices {
-		r := ops[i].Object.(Route)
+	for i, r := range routes {
 		m, ok := found[r.Key()]
 		out := &outcomes[i]
 		switch {
 		case !ok:
 		case m.protocol != ops[i].Protocol:
-			out.err = foreign("route", m.protocol, "metric or table", out.err)
+			out.err = foreignRoute(m, out.err)
 		case m.route.equal(r):
 			out.err = nil
 		default:
@@ -234,10 +238,16 @@ func (k *Netlink) judgeRoutes(ctx context.Context, at space, ops []Op, outcomes 
 	}
 }
 
-// foreign says who is in the way, and what to do about it.
-func foreign(what string, protocol uint8, choose string, err error) error {
-	return fmt.Errorf("a foreign %s holds it (proto %s); remove it or choose another %s: %w",
-		what, protocolName(protocol), choose, err)
+// foreignNextHop says who is in the way, and what to do about it.
+func foreignNextHop(protocol uint8, err error) error {
+	return fmt.Errorf("a foreign next hop holds it (proto %s); remove it or choose another id: %w", protocolName(protocol), err)
+}
+
+// foreignRoute is the same for a route. No other metric could be chosen: ours is
+// fixed, and what is behind a stranger's is not used.
+func foreignRoute(m routeMessage, err error) error {
+	return fmt.Errorf("a foreign route holds it (proto %s); remove it with: %s: %w",
+		protocolName(m.protocol), removal(m.route, m.protocol), err)
 }
 
 // inWords returns the verb for an error message.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,10 @@ import (
 //   - otherwise (a TOS, a source prefix, a second route under one key, a selector
 //     that [Rule] lacks) it is one of State.Strays, which can be deleted.
 //
+// Foreign default routes in the tables that these routes, or any policy rule, lead
+// to are State.Intruders. No more than a few routes of a table are read for them;
+// see handProtocols for what that passes over in long IPv6 tables.
+//
 // Next hops of a bridge's forwarding database (NHA_FDB) are never ours, whatever
 // their protocol; within the range their ids are taken.
 func (k *Netlink) List(ctx context.Context, o Owner) (State, error) {
@@ -35,19 +40,21 @@ func (k *Netlink) List(ctx context.Context, o Owner) (State, error) {
 			return State{}, fmt.Errorf("list next hops: %w", err)
 		}
 	}
+	inUse := map[uint32]bool{}
 	for _, f := range Families {
 		if err := k.listRoutes(ctx, f, o, &s); err != nil {
 			return State{}, fmt.Errorf("list %s routes: %w", f, err)
 		}
-		if err := k.listRules(ctx, f, o, &s); err != nil {
+		if err := k.listRules(ctx, f, o, &s, inUse); err != nil {
 			return State{}, fmt.Errorf("list %s rules: %w", f, err)
 		}
 	}
-	tables := map[uint32]bool{}
-	for key := range s.Routes {
-		tables[key.Table] = true
-	}
+	tables := tablesOf(s.Routes)
 	k.rememberTables(true, tables)
+	maps.Copy(inUse, tables)
+	if err := k.listIntruders(ctx, o, inUse, &s); err != nil {
+		return State{}, err
+	}
 	if err := k.nameDevices(ctx, &s); err != nil {
 		return State{}, fmt.Errorf("list devices: %w", err)
 	}
@@ -142,13 +149,16 @@ func ruleDump(f Family) request {
 	return request{kind: unix.RTM_GETRULE, body: body}
 }
 
-func (k *Netlink) listRules(ctx context.Context, f Family, o Owner, s *State) error {
+// listRules also notes in lookedUp the tables of all rules, those of strangers
+// too: an old script's rules lead to its tables.
+func (k *Netlink) listRules(ctx context.Context, f Family, o Owner, s *State, lookedUp map[uint32]bool) error {
 	others := len(s.Strays)
 	restart := func() {
 		maps.DeleteFunc(s.Rules, func(r Rule, _ int) bool { return r.Family == f })
 		s.Strays = s.Strays[:others]
 	}
 	return k.eachRule(ctx, &k.reader, f, restart, func(m ruleMessage, body []byte) {
+		lookedUp[m.rule.Table] = true
 		switch {
 		case m.protocol != o.Protocol || !o.Rules.Contains(m.rule.Priority):
 		case m.strange != "":
@@ -206,12 +216,34 @@ func (k *Netlink) nameDevices(ctx context.Context, s *State) error {
 		n.Device.Name = names[n.Device.Index]
 		s.NextHops[id] = n
 	}
-	for _, r := range s.Routes {
-		for i := range r.Hops {
-			r.Hops[i].Device.Name = names[r.Hops[i].Device.Index]
-		}
+	for h := range s.hops() {
+		h.Device.Name = names[h.Device.Index]
 	}
 	return nil
+}
+
+// hops returns the inline hops of all routes of s, to be changed in place.
+func (s *State) hops() iter.Seq[*Hop] {
+	return func(yield func(*Hop) bool) {
+		each := func(hops []Hop) bool {
+			for i := range hops {
+				if !yield(&hops[i]) {
+					return false
+				}
+			}
+			return true
+		}
+		for _, r := range s.Routes {
+			if !each(r.Hops) {
+				return
+			}
+		}
+		for _, i := range s.Intruders {
+			if !each(i.Route.Hops) {
+				return
+			}
+		}
+	}
 }
 
 // named reports whether names knows every device of s.
@@ -221,11 +253,9 @@ func (s *State) named(names map[int]string) bool {
 			return false
 		}
 	}
-	for _, r := range s.Routes {
-		for _, h := range r.Hops {
-			if _, ok := names[h.Device.Index]; !ok {
-				return false
-			}
+	for h := range s.hops() {
+		if _, ok := names[h.Device.Index]; !ok {
+			return false
 		}
 	}
 	return true

@@ -14,9 +14,9 @@ import (
 const maxLooks = 32
 
 // lookDepth is how many routes of a table are read in search of the holder of a
-// key before a replace. The kernel lists by prefix, defaults first, so those that
-// matter are found in the first part; a table that is longer holds prefixes of a
-// routing protocol.
+// key before a replace. IPv4 lists defaults first, so those that matter are found;
+// IPv6 lists them last, so there the search covers tables up to this size only. A
+// table that is longer holds prefixes of a routing protocol.
 const lookDepth = 1024
 
 // space is one routing table.
@@ -86,7 +86,7 @@ func (k *Netlink) lookBeforeNextHops(ctx context.Context, ops []Op, outcomes []o
 		case op.Verb == Delete:
 			outcomes[i].settled = true // Ours is not there.
 		default:
-			outcomes[i].fail(foreign("next hop", m.protocol, "id", unix.EEXIST))
+			outcomes[i].fail(foreignNextHop(m.protocol, unix.EEXIST))
 		}
 	}
 }
@@ -157,7 +157,7 @@ func (k *Netlink) lookBeforeRoutes(ctx context.Context, ops []Op, outcomes []out
 			if err != nil {
 				outcomes[i].fail(fmt.Errorf("look who holds it: %w", err))
 			} else if m, ok := found[r.Key()]; ok && m.protocol != op.Protocol {
-				outcomes[i].fail(foreign("route", m.protocol, "metric or table", unix.EEXIST))
+				outcomes[i].fail(foreignRoute(m, unix.EEXIST))
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package fib
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -126,7 +127,7 @@ func TestSysctl(t *testing.T) {
 	if string(inside) != "0\n" {
 		t.Errorf("the namespace has %q", inside)
 	}
-	if after, err := os.ReadFile("/proc/sys/" + name); err != nil || string(after) != string(outside) {
+	if after, err := os.ReadFile("/proc/sys/" + name); err != nil || !bytes.Equal(after, outside) {
 		t.Errorf("the setting outside changed from %q to %q, %v", outside, after, err)
 	}
 	for _, missing := range []string{"net/ipv4/no_such_setting", "net/ipv6/conf/eth9/disable_ipv6"} {

@@ -33,7 +33,8 @@ func TestLNX_RT_13_ForeignRouteIsNotReplaced(t *testing.T) {
 		before := s.ip(f, "route show table 221")
 		ours := Route{Table: 221, Dst: f.Any(), Metric: 1, Type: RouteProhibit}
 		for _, v := range []Verb{Add, Replace} {
-			refused(t, s.try(v, ours)[0], "foreign route", "proto static", "default metric 1 table 221", "choose another")
+			refused(t, s.try(v, ours)[0], "foreign route", "proto static", "default metric 1 table 221",
+				"remove it with: "+strings.Join(ip(f), " ")+" route del default table 221 metric 1 proto static")
 		}
 		if after := s.ip(f, "route show table 221"); after != before {
 			t.Errorf("%s: the stranger's route changed from %q to %q", f, before, after)

@@ -235,7 +235,8 @@ func sortedHops(hops []Hop) []Hop {
 }
 
 // Preview returns the ops that a Writer would begin with to bring actual to d,
-// and what of d cannot be had there, in words. It writes nothing.
+// and what of d cannot be had there, or would be had in vain because an intruder
+// wins over it, in words. It writes nothing.
 func Preview(d Desired, actual State, o Owner) ([]Op, []string) {
 	want, problems := lower(d, actual, o, nil)
 	return Plan(want, actual, o.Protocol), problems

@@ -204,6 +204,7 @@ func builtText(t testing.TB, d fib.Desired) string {
 // watchDefaults fails the test when a balanced default that was there vanishes
 // although s wants one. It returns a function that checks once more.
 func watchDefaults(t testing.TB, k *fibtest.Kernel, s site) (check func(when string)) {
+	t.Helper()
 	had := map[fib.Family]bool{}
 	check = func(when string) {
 		for _, f := range fib.Families {

@@ -29,6 +29,11 @@ type State struct {
 	// Taken holds the ids of our range that foreign next hops and groups
 	// occupy, with their route protocol. They are not ours and not listed above.
 	Taken map[uint32]uint8
+	// Intruders are foreign default routes in the tables that hold routes of ours
+	// or that a policy rule, whoever's, looks up; but not in main, local and
+	// default. They are never written. Which of them win over a default that is
+	// wanted is said by [Preview] and in Report.Problems.
+	Intruders []Intruder
 	// Capabilities is what the kernel that was read can hold.
 	Capabilities Capabilities
 }

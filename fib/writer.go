@@ -45,6 +45,10 @@ type Writer struct {
 	synced bool
 	// lowered is how last was lowered, if the kernel took all of it.
 	lowered *lowering
+	// problems are those of last; they stay until it is written again.
+	problems []string
+	// looked holds the tables whose intruders are in actual.
+	looked map[uint32]bool
 	// begun says that there was a Sync before: the first one has to write even
 	// an empty desired state.
 	begun bool
@@ -69,12 +73,15 @@ type Report struct {
 	Repairs []Op
 	// Cause is what Invalidate was told, if the kernel was read for it.
 	Cause string
-	// Problems are parts of the desired state that cannot be had, in words.
+	// Problems are parts of the desired state that cannot be had at present, and
+	// foreign defaults that win over ours, in words. They are repeated until they
+	// are gone.
 	Problems []string
 	// Read says that the kernel was read; ReadErr is why it could not be.
 	Read    bool
 	ReadErr error
-	// InSync says that the kernel holds what was desired, as far as is known.
+	// InSync says that the kernel holds what was desired, as far as is known. What
+	// a stranger's route in front of it does is said in Problems.
 	InSync bool
 	// Wake is when Sync must be called again although nothing happens; the
 	// zero Time if it need not.
@@ -107,7 +114,7 @@ func (w *Writer) Invalidate(why string) {
 // empty Desired first.
 func (w *Writer) SetOwner(o Owner) {
 	if o != w.owner {
-		w.owner, w.known = o, false
+		w.owner, w.known, w.begun = o, false, false
 		w.Invalidate("another owner")
 	}
 }
@@ -148,7 +155,7 @@ func (w *Writer) Sync(ctx context.Context, d Desired, now time.Time) Report {
 	if w.stale != "" && w.mayRead(now, &rep) {
 		w.reread(ctx, d, now, &rep)
 	}
-	rep.InSync = w.synced && w.stale == ""
+	rep.InSync, rep.Problems = w.synced && w.stale == "", w.problems
 	switch {
 	case w.synced:
 		w.retry = backoff{}
@@ -218,6 +225,7 @@ func (w *Writer) read(ctx context.Context, now time.Time) error {
 		return fmt.Errorf("read kernel: %w", err)
 	}
 	w.actual, w.known, w.readAt, w.stale, w.reads = s, true, now, "", backoff{}
+	w.looked = tablesOf(s.Routes)
 	return nil
 }
 
@@ -230,7 +238,6 @@ func (w *Writer) write(ctx context.Context, d Desired, rep *Report) {
 	skip := map[uint32]bool{}
 	for {
 		l := lowered(d, w.actual, w.owner, skip)
-		rep.Problems = l.problems
 		ops := Plan(l.want, w.actual, w.owner.Protocol)
 		n, deletions := leading(ops), firstDeletion(ops)
 		failed := w.apply(ctx, ops[:n], rep)
@@ -241,6 +248,8 @@ func (w *Writer) write(ctx context.Context, d Desired, rep *Report) {
 			if len(skip)+len(l.problems) == 0 && w.synced {
 				w.lowered = l
 			}
+			w.lookInto(ctx, l.want)
+			w.problems = l.inWords(w.actual)
 			return
 		}
 	}

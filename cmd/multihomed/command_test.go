@@ -156,3 +156,20 @@ func TestOnExitWithdraw(t *testing.T) {
 		t.Errorf("nexthop_compat_mode is %s after the withdrawal, want 1", v)
 	}
 }
+
+// TestPlan_Leftovers: what the script that we replace has left in its tables is
+// named before the first run, with the commands that remove it.
+func TestPlan_Leftovers(t *testing.T) {
+	r := twoISPs(t)
+	r.ip("route add default via 203.0.113.1 dev eth1 table 221 proto static")
+	r.ip("route add prohibit default metric 1 table 201 proto static")
+	out, err := r.run("plan", "--config", r.config)
+	if err != nil {
+		t.Fatalf("plan: %v: %s", err, out)
+	}
+	for _, command := range []string{"ip route del default table 221", "ip route del prohibit default table 201 metric 1"} {
+		if !strings.Contains(out, command) {
+			t.Errorf("plan does not name %q:\n%s", command, out)
+		}
+	}
+}

@@ -102,55 +102,13 @@ func (k *Kernel) call() error {
 	return nil
 }
 
-// List implements [fib.Kernel].
-func (k *Kernel) List(_ context.Context, o fib.Owner) (fib.State, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if err := k.call(); err != nil {
-		return fib.State{}, err
-	}
-	s := fib.NewState()
-	s.Capabilities = k.caps
-	for id, n := range k.nextHops {
-		switch {
-		case !o.NextHops.Contains(id):
-		case n.protocol == o.Protocol:
-			s.NextHops[id] = n.object
-		default:
-			s.Taken[id] = n.protocol
-		}
-	}
-	for id, g := range k.groups {
-		switch {
-		case !o.NextHops.Contains(id):
-		case g.protocol == o.Protocol:
-			g.object.Members = slices.Clone(g.object.Members)
-			s.Groups[id] = g.object
-		default:
-			s.Taken[id] = g.protocol
-		}
-	}
-	for key, r := range k.routes {
-		if r.protocol == o.Protocol {
-			s.Routes[key] = r.object
-		}
-	}
-	for r := range k.rules {
-		if r.protocol == o.Protocol && o.Rules.Contains(r.object.Priority) {
-			s.Rules[r.object]++
-		}
-	}
-	s.Strays = slices.Clone(k.strays)
-	return s, nil
-}
-
 // Apply implements [fib.Kernel].
 func (k *Kernel) Apply(_ context.Context, ops []fib.Op) []error {
 	errs := make([]error, len(ops))
 	for i, op := range ops {
 		k.mu.Lock()
 		if errs[i] = k.call(); errs[i] == nil {
-			errs[i] = k.apply(op)
+			errs[i] = k.applyOurs(op)
 		}
 		if errs[i] == nil {
 			k.writes = append(k.writes, op)
@@ -163,11 +121,20 @@ func (k *Kernel) Apply(_ context.Context, ops []fib.Op) []error {
 	return errs
 }
 
+// ipv6Metric is what the kernel makes of metric 0 in IPv6 (IP6_RT_PRIO_USER,
+// include/uapi/linux/ipv6_route.h).
+const ipv6Metric = 1024
+
 // Stranger applies ops as somebody else would: not counted, never failing by
-// order, and told to the watchers.
+// order, and told to the watchers. A route of metric 0 keeps it in IPv4 and has
+// 1024 in IPv6.
 func (k *Kernel) Stranger(ops ...fib.Op) error {
 	k.mu.Lock()
 	for _, op := range ops {
+		if r, ok := op.Object.(fib.Route); ok && r.Metric == 0 && r.Family() == fib.IPv6 {
+			r.Metric = ipv6Metric
+			op.Object = r
+		}
 		if err := k.apply(op); err != nil {
 			k.mu.Unlock()
 			return fmt.Errorf("%s: %w", op, err)
@@ -237,6 +204,14 @@ func (k *Kernel) SetLink(index int, up bool) {
 			delete(k.routes, key)
 		}
 	}
+}
+
+// applyOurs refuses what package fib must never ask for.
+func (k *Kernel) applyOurs(op fib.Op) error {
+	if r, ok := op.Object.(fib.Route); ok && r.Metric == 0 && op.Verb != fib.Delete {
+		return fmt.Errorf("metric 0 of %s: %w", r.Dst, unix.EINVAL)
+	}
+	return k.apply(op)
 }
 
 func (k *Kernel) apply(op fib.Op) error {
@@ -330,8 +305,6 @@ func (k *Kernel) applyRoute(op fib.Op, r fib.Route) error {
 			delete(k.routes, r.Key())
 		}
 		return nil
-	case r.Metric == 0:
-		return fmt.Errorf("metric 0 of %s: %w", r.Dst, unix.EINVAL)
 	case op.Verb == fib.Add && exists && reflect.DeepEqual(have, owned[fib.Route]{r, op.Protocol}):
 		return nil
 	case op.Verb == fib.Add && exists:

@@ -204,7 +204,7 @@ func TestFailCall(t *testing.T) {
 		t.Errorf("call 1: %v", err)
 	}
 	ops := []fib.Op{op(fib.Add, hop(fib.IPv4, 10, 1)), op(fib.Add, hop(fib.IPv6, 12, 1))}
-	if errs := k.Apply(context.Background(), ops); errs[0] != refused || errs[1] != nil {
+	if errs := k.Apply(context.Background(), ops); !errors.Is(errs[0], refused) || errs[1] != nil {
 		t.Errorf("calls 2 and 3: %v, want only the first to fail", errs)
 	}
 	if k.Calls() != 3 {
@@ -214,7 +214,7 @@ func TestFailCall(t *testing.T) {
 		t.Errorf("writes %v, seen %q, kernel:\n%s", w, seen, k.Text())
 	}
 	k.FailCall(1, refused)
-	if _, err := k.List(context.Background(), owner); err != refused {
+	if _, err := k.List(context.Background(), owner); !errors.Is(err, refused) {
 		t.Errorf("list: %v, want the failure", err)
 	}
 }
@@ -260,5 +260,24 @@ func TestStrays(t *testing.T) {
 	s, err := k.List(context.Background(), owner)
 	if err != nil || !cmp.Equal(s.Strays, []fib.Stray{b}) || !strings.Contains(k.Text(), "stray b") {
 		t.Errorf("strays %v, error %v, kernel:\n%s", s.Strays, err, k.Text())
+	}
+}
+
+// TestStrangersMetric: what only strangers write, and what the kernel makes of it.
+func TestStrangersMetric(t *testing.T) {
+	for f, want := range map[fib.Family]uint32{fib.IPv4: 0, fib.IPv6: 1024} {
+		k := fibtest.New()
+		r := fib.Route{Table: 7, Dst: f.Any(), Type: fib.RouteProhibit}
+		if err := one(k, fib.Add, r); !errors.Is(err, unix.EINVAL) {
+			t.Errorf("%s: metric 0 of ours: %v, want EINVAL", f, err)
+		}
+		if err := k.Stranger(fib.Op{Verb: fib.Add, Object: r, Protocol: 4}); err != nil {
+			t.Fatal(err)
+		}
+		r.Metric = want
+		got, err := k.Intruders(context.Background(), owner, []uint32{7})
+		if err != nil || len(got) != 1 || got[0].Protocol != 4 || got[0].Route.Key() != r.Key() {
+			t.Errorf("%s: intruders %v, %v, want %v of protocol 4", f, got, err, r.Key())
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/multihomed/multihomed/config"
@@ -43,8 +44,31 @@ func Plan(ctx context.Context, c *config.Config, k fib.Kernel, s *netmon.Snapsho
 		}
 	}
 	verdicts, _ := uplink.Decide(t.policy, previous, evidence, now)
-	ops, problems := fib.Preview(t.layout.Desired(facts, verdicts), actual, t.owner)
+	desired := t.layout.Desired(facts, verdicts)
+	if seer, ok := k.(intruderSeer); ok {
+		// Before the first run no rule leads to our tables yet, and List did not
+		// look into them.
+		if actual.Intruders, err = seer.Intruders(ctx, t.owner, tablesOf(desired)); err != nil {
+			return nil, nil, fmt.Errorf("look for foreign defaults: %w", err)
+		}
+	}
+	ops, problems := fib.Preview(desired, actual, t.owner)
 	return ops, problems, nil
+}
+
+// intruderSeer is a kernel that can be asked for foreign defaults in given tables.
+type intruderSeer interface {
+	Intruders(ctx context.Context, o fib.Owner, tables []uint32) ([]fib.Intruder, error)
+}
+
+func tablesOf(d fib.Desired) []uint32 {
+	var tables []uint32
+	for _, r := range d.Routes {
+		if !slices.Contains(tables, r.Table) {
+			tables = append(tables, r.Table)
+		}
+	}
+	return tables
 }
 
 // Watch returns what a monitor must watch for Plan.

@@ -284,3 +284,23 @@ func TestRun_statusFromOutside(t *testing.T) {
 		d.end(t)
 	})
 }
+
+// TestRun_endedBefore: whatever else is waiting, nothing is written after the end.
+func TestRun_endedBefore(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	c, s := parseConfig(t, twoUplinks), twoLinks(t)
+	for range 50 { // The choice among what is ready is random.
+		fake := fibtest.New()
+		e := New(Options{
+			Config: c, Kernel: fake, Log: discard,
+			NewMonitor: func(netmon.Config, func()) Monitor { return &monitor{s: s} },
+			NewProber:  func(probe.Config, func(probe.Report)) Prober { return idleProber{} },
+		})
+		e.Board().Poke()
+		e.changes.Put("something")
+		if err := e.Run(ctx); err != nil || fake.Calls() != 0 {
+			t.Fatalf("%d kernel calls, error %v", fake.Calls(), err)
+		}
+	}
+}

@@ -145,6 +145,26 @@ func TestStatus_targets(t *testing.T) {
 	}
 }
 
+// TestStatus_excuseLasts: a target that was excused stays so for a moment after another
+// uplink has seen it again, in the status as in the verdict.
+func TestStatus_excuseLasts(t *testing.T) {
+	host := hostOf(t, "eth1 2 203.0.113.2/24", "eth2 3 198.51.100.2/24")
+	b := newBench(t, "uplinks:\n  - {name: fiber, interface: eth1, gateway: 203.0.113.1, icmp: {targets: [192.0.2.1]}}\n"+
+		"  - {name: cable, interface: eth2, gateway: 198.51.100.1, icmp: {targets: [192.0.2.1]}}\n", host)
+	b.now = time.Now()
+	b.turn()
+	for _, o := range []probe.Opinion{probe.Up, probe.Down} {
+		b.say("fiber", o)
+		b.say("cable", o)
+	}
+	b.now = time.Now()
+	b.say("cable", probe.Up)
+	w := wayOf(t, b.Status(), "fiber", "ipv4")
+	if e := evidenceOf(t, w, "icmp"); w.Verdict != "live" || e.Opinion != "unknown" {
+		t.Errorf("fiber is %s, icmp %s: %s", w.Verdict, e.Opinion, e.Reason)
+	}
+}
+
 // TestStatus_cannotProbe: why nothing is known of targets is shown.
 func TestStatus_cannotProbe(t *testing.T) {
 	b := newBench(t, fiberSite, hostOf(t, "eth1 2 203.0.113.2/24"))

@@ -206,7 +206,7 @@ func TestPanic_request(t *testing.T) {
 	})
 	var p *panicError
 	if !errors.As(err, &p) || k.c != nil {
-		t.Errorf("the request ended with %v and the socket %v", err, k.c)
+		t.Errorf("the request ended with %v, and the socket is still open: %v", err, k.c != nil)
 	}
 	if links, err := k.links(); err != nil || len(links) != 2 {
 		t.Errorf("the next reading gave %v, %v", links, err)
