@@ -110,6 +110,9 @@ func usableAddresses(l netmon.Link, f fib.Family) []netmon.Address {
 // configuration. Packets with such an address have no other way out either.
 func (t *site) sources(m member, l netmon.Link) []netip.Prefix {
 	out := slices.Clone(m.sources)
+	if t.interfaces[l.Name] > 1 {
+		return out // Nobody could tell whose the others are; the configuration names some.
+	}
 	seen := map[netip.Addr]bool{}
 	for _, a := range l.Addresses {
 		addr := a.Prefix.Addr()
@@ -263,7 +266,7 @@ func (t *site) subnets(f fib.Family, l netmon.Link, s *netmon.Snapshot) []netip.
 // in p. A lone address, as on lo, has none: it is ours, and table local comes first.
 func (t *site) overlapsElsewhere(p netip.Prefix, s *netmon.Snapshot) bool {
 	for name, l := range s.Links {
-		if t.interfaces[name] {
+		if t.interfaces[name] > 0 {
 			continue
 		}
 		for _, a := range l.Addresses {

@@ -16,8 +16,8 @@ type site struct {
 	layout  uplink.Layout
 	owner   fib.Owner
 	members []member
-	// interfaces are the names of the uplinks' interfaces.
-	interfaces map[string]bool
+	// interfaces counts the uplinks of each interface.
+	interfaces map[string]int
 }
 
 // member is one configured way.
@@ -37,7 +37,7 @@ type member struct {
 
 // newSite draws the conclusions of c. It is pure.
 func newSite(c *config.Config) *site {
-	s := &site{config: c, interfaces: map[string]bool{}}
+	s := &site{config: c, interfaces: map[string]int{}}
 	s.layout = uplink.Layout{
 		BalanceTable: c.Tables.Balance,
 		Priorities: uplink.Priorities{
@@ -55,7 +55,7 @@ func newSite(c *config.Config) *site {
 		Damping: uplink.Damping{HalfLife: c.Hold.PenaltyHalfLife, Suppress: c.Hold.Suppress, Reuse: c.Hold.Reuse},
 	}
 	for _, u := range c.Uplinks {
-		s.interfaces[u.Interface] = true
+		s.interfaces[u.Interface]++
 		if u.ICMP != nil {
 			detection := u.ICMP.Interval*time.Duration(max(u.ICMP.Down, u.ICMP.Up)) + u.ICMP.Timeout
 			s.policy.SameMoment = max(s.policy.SameMoment, 2*detection)
