@@ -37,6 +37,7 @@ func BenchmarkFailover(b *testing.B) {
 
 func benchmarkFailover(b *testing.B, uplinks, foreign int) {
 	b.Helper()
+	b.Helper()
 	l, err := lab.New(lab.Options{Name: b.Name()})
 	if err != nil {
 		b.Fatal(err)

@@ -245,18 +245,18 @@ func inNamespace(ns *os.File, f func() error) error {
 		runtime.LockOSThread()
 		// A thread that cannot go home stays locked and ends with the
 		// goroutine, so that nobody else ever runs in the wrong namespace.
-		done <- contain(func() error {
-			home, err := visit(ns, f)
-			if home {
-				runtime.UnlockOSThread()
-			}
-			return err
-		})
+		home, err := visit(ns, f)
+		if home {
+			runtime.UnlockOSThread()
+		}
+		done <- err
 	}()
 	return <-done
 }
 
-// visit tells whether the thread is back in the namespace it came from.
+// visit tells whether the thread is back in the namespace it came from, which it is
+// after a panic of f too: the main thread of a process cannot end, and would stay
+// where it is.
 func visit(ns *os.File, f func() error) (home bool, err error) {
 	own, err := currentNamespace()
 	if err != nil {
@@ -272,12 +272,12 @@ func visit(ns *os.File, f func() error) (home bool, err error) {
 		return true, fmt.Errorf("identify network namespace: %w", err)
 	}
 	if os.SameFile(ours, wanted) {
-		return true, f()
+		return true, contain(f)
 	}
 	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
 		return true, fmt.Errorf("enter network namespace: %w", err)
 	}
-	err = f()
+	err = contain(f)
 	return unix.Setns(int(own.Fd()), unix.CLONE_NEWNET) == nil, err
 }
 

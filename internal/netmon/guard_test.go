@@ -3,6 +3,8 @@ package netmon
 import (
 	"context"
 	"errors"
+	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -211,7 +213,14 @@ func TestPanic_request(t *testing.T) {
 	if links, err := k.links(); err != nil || len(links) != 2 {
 		t.Errorf("the next reading gave %v, %v", links, err)
 	}
-	if err := inNamespace(k.ns, func() error { panic("a bad thread") }); !errors.As(err, &p) {
-		t.Errorf("a panic in a namespace gave %v", err)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	here, err := os.Readlink("/proc/thread-self/ns/net")
+	must(t, err)
+	if home, err := visit(k.ns, func() error { panic("a bad thread") }); !home || !errors.As(err, &p) {
+		t.Errorf("a panic in a namespace gave %v, %v", home, err)
+	}
+	if now, err := os.Readlink("/proc/thread-self/ns/net"); err != nil || now != here {
+		t.Errorf("the thread came from %s and is in %s, %v", here, now, err)
 	}
 }
