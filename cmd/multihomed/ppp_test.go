@@ -40,7 +40,7 @@ func TestJA_01_PPP(t *testing.T) {
 	var worst time.Duration
 	var footprint resources
 	indices := map[int]bool{}
-	for n := range rounds {
+	comeBack := func(n int) time.Duration {
 		r.must(r.site.DeletePPP("pptp"))
 		r.role("pptp", "none")
 		// Another address in the access' subnets each time.
@@ -58,13 +58,17 @@ func TestJA_01_PPP(t *testing.T) {
 			t.Fatalf("round %d: pptp carries traffic: %v\n%s\n%s", n, err, r.ip("nexthop"), r.ip("nexthop bucket show id 22101024"))
 		}
 		took := time.Since(usable)
-		worst = max(worst, took)
-		if took > time.Second {
-			t.Errorf("round %d: back after %v, want at most 1 s", n, took)
-		}
 		index, err := r.site.Edge.Index(pptp.Device)
 		r.must(err)
 		indices[index] = true
+		return took
+	}
+	for n := range rounds {
+		r.within(fmt.Sprintf("round %d: the link that returned carries traffic", n), time.Second, func() time.Duration {
+			took := comeBack(n)
+			worst = max(worst, took)
+			return took
+		})
 		if n == 4 {
 			r.settled()
 			footprint = r.resources()
@@ -76,7 +80,10 @@ func TestJA_01_PPP(t *testing.T) {
 		t.Errorf("only %d different indices in %d rounds: the test does not test", len(indices), rounds)
 	}
 	r.wait("the kernel is as planned", func() bool { return r.plan() == "" })
-	if after := r.resources(); after.exceeds(footprint) {
+	// What is short-lived, such as the connection of the status command, may be
+	// there at any single look; what leaked stays.
+	var after resources
+	if err := waitFor(patience, func() bool { after = r.resources(); return !after.exceeds(footprint) }); err != nil {
 		t.Errorf("after %d rounds the daemon holds %+v, after 5 it held %+v", rounds, after, footprint)
 	}
 }

@@ -129,6 +129,19 @@ func TestRequestSocketReplaced(t *testing.T) {
 	}
 }
 
+// homeNamespace is read before any thread visits another namespace. Later,
+// /proc/self would show where the main thread is at the moment, which may be on a
+// visit for another test.
+var homeNamespace = func() string {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	ns, err := os.Readlink("/proc/thread-self/ns/net")
+	if err != nil {
+		panic(err)
+	}
+	return ns
+}()
+
 // All sockets live where New was called, wherever Run runs.
 func TestNamespace(t *testing.T) {
 	t.Parallel()
@@ -139,8 +152,6 @@ func TestNamespace(t *testing.T) {
 	m.wait(t, "the edge's link is seen", func(s *Snapshot) bool { return s.Links["eth1"].Index == index && len(s.Links) == 2 })
 	// The thread that was used for it went home.
 	must(t, inNamespace(m.ns, func() error { return nil }))
-	home, err := os.Readlink("/proc/self/ns/net")
-	must(t, err)
 	for range 50 {
 		done := make(chan string)
 		go func() {
@@ -152,8 +163,8 @@ func TestNamespace(t *testing.T) {
 			}
 			done <- here
 		}()
-		if here := <-done; here != home {
-			t.Fatalf("a thread stayed in %s, the process lives in %s", here, home)
+		if here := <-done; here != homeNamespace {
+			t.Fatalf("a thread stayed in %s, the process lives in %s", here, homeNamespace)
 		}
 	}
 }
