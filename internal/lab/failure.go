@@ -1,8 +1,11 @@
 package lab
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"os/exec"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -32,6 +35,38 @@ func (h *Host) Blackhole(on bool) error {
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("set blackhole %t on %s: %w", on, h.name, err)
+	}
+	return nil
+}
+
+// silence drops whatever comes to the host, through it or from it, before anything
+// else sees it; ARP is not IP and goes on.
+const silence = `
+table inet silence {
+	chain in { type filter hook prerouting priority -500; policy drop; }
+	chain out { type filter hook output priority -500; policy drop; }
+}`
+
+// Silence makes the host drop, without a word, everything in both families that
+// comes to it, through it or from it, while its links stay as they are: the failure
+// of a line that only its own end could tell of. Asking for what is already so is
+// no error.
+func (h *Host) Silence(on bool) error {
+	// The first line makes the second one possible where there is no table.
+	rules := "table inet silence\ndelete table inet silence\n"
+	if on {
+		rules += silence
+	}
+	cmd := exec.Command("nft", "-f", "-")
+	cmd.Stdin = strings.NewReader(rules)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	err := h.Do(cmd.Start)
+	if err == nil {
+		err = cmd.Wait()
+	}
+	if err != nil {
+		return fmt.Errorf("set silence %t on %s by nft (apt-get install -y nftables): %w %s", on, h.name, err, strings.TrimSpace(said.String()))
 	}
 	return nil
 }

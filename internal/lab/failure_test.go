@@ -53,6 +53,25 @@ func TestBlackholeDropsWhatIsRoutedAndAnswersForItself(t *testing.T) {
 	}
 }
 
+func TestSilenceDropsEverything(t *testing.T) {
+	t.Parallel()
+	a, gateway, _, far := chain(t)
+	must(t, gateway.Silence(true))
+	must(t, gateway.Silence(true))
+	for i := range far {
+		if pings(t, a, far[i], 200*time.Millisecond) || pings(t, a, pairB[i], 200*time.Millisecond) {
+			t.Errorf("an answer from %s or from %s through the silence", far[i], pairB[i])
+		}
+	}
+	must(t, gateway.Silence(false))
+	must(t, gateway.Silence(false))
+	for i := range far {
+		if !pings(t, a, far[i], patient) || !pings(t, a, pairB[i], patient) {
+			t.Errorf("no answer from %s or %s after the silence", far[i], pairB[i])
+		}
+	}
+}
+
 func TestDeafGatewayIsNoNeighbourAnyMore(t *testing.T) {
 	t.Parallel()
 	a, gateway, _, far := chain(t)

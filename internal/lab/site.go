@@ -18,7 +18,7 @@ type ISP struct {
 
 // SiteOptions describe a Site.
 type SiteOptions struct {
-	// ISPs, 1..16, in order.
+	// ISPs, 1..64, in order.
 	ISPs []ISP
 	// Targets is the number of addresses per family of the internet host,
 	// 1..200; 0 means 20.
@@ -82,7 +82,7 @@ func (a *Access) Line(ipv6 bool) Line {
 
 const (
 	families   = 2
-	maxISPs    = 16
+	maxISPs    = 64
 	maxTargets = 200
 )
 
@@ -96,10 +96,15 @@ var (
 )
 
 // lineSubnet is the subnet of the edge and ISP number n, from 0: /29 networks of
-// 203.0.113.0/24 and /64 networks of 2001:db8:1000::/36.
+// 203.0.113.0/24, from the 33rd on of 198.18.0.0/24, and /64 networks of
+// 2001:db8:1000::/36.
 func lineSubnet(n int) [families]netip.Prefix {
+	v4 := [4]byte{203, 0, 113, byte(n * 8)}
+	if n >= 32 {
+		v4 = [4]byte{198, 18, 0, byte((n - 32) * 8)}
+	}
 	return [families]netip.Prefix{
-		netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(n * 8)}), 29),
+		netip.PrefixFrom(netip.AddrFrom4(v4), 29),
 		netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 0x10, byte(n)}), 64),
 	}
 }

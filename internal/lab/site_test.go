@@ -169,7 +169,7 @@ func TestSiteRefuses(t *testing.T) {
 	if _, err := s.Targets("isp9"); err == nil {
 		t.Error("targets of an unknown ISP")
 	}
-	for _, o := range []SiteOptions{{}, {ISPs: make([]ISP, 17)}, {ISPs: make([]ISP, 1), Targets: 201}} {
+	for _, o := range []SiteOptions{{}, {ISPs: make([]ISP, 65)}, {ISPs: make([]ISP, 1), Targets: 201}} {
 		if _, err := NewSite(s.Lab, o); err == nil {
 			t.Errorf("built %+v", o)
 		}

@@ -53,6 +53,12 @@ func (s *Site) CutSilently(isp string, on bool) error {
 	return s.change(isp, !on, func(a *Access) error { return a.Host.Blackhole(on) })
 }
 
+// Silence makes the ISP drop everything, for itself as well, while the carrier
+// stays.
+func (s *Site) Silence(isp string, on bool) error {
+	return s.change(isp, !on, func(a *Access) error { return a.Host.Silence(on) })
+}
+
 // Carrier sets or takes the carrier of the edge's device to the ISP.
 func (s *Site) Carrier(isp string, on bool) error {
 	return s.change(isp, on, func(a *Access) error {
