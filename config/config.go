@@ -148,6 +148,8 @@ type Uplink struct {
 	Neighbour *Neighbour
 	// ICMP is nil where nothing is probed.
 	ICMP *ICMP
+	// BFD is nil where no session is wanted.
+	BFD *BFD
 }
 
 // Neighbour configures the gateway's neighbour state as evidence.

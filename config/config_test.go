@@ -122,10 +122,20 @@ uplinks:
       loss-leave: 0.1
       latency: 100ms
       latency-leave: 50ms
+    bfd:
+      peer: [198.51.100.9, "2001:db8:f::9"]
+      interval: 3300us
+      multiplier: 4
+      multihop: true
+      min-ttl: 250
+      passive: true
+      require: true
+      auth: {type: sha1, key-id: 7, key-file: /etc/multihomed/fiber.key}
   - name: dsl
     interface: eth2
     neighbour: false
     icmp: true
+    bfd: {mode: echo, echo-source: 203.0.113.9}
 `,
 	"full.toml": `
 protocol = 0xc8
@@ -176,11 +186,25 @@ loss-leave = 0.1
 latency = "100ms"
 latency-leave = "50ms"
 
+[uplinks.bfd]
+peer = ["198.51.100.9", "2001:db8:f::9"]
+interval = "3.3ms"
+multiplier = 4
+multihop = true
+min-ttl = 250
+passive = true
+require = true
+[uplinks.bfd.auth]
+type = "sha1"
+key-id = 7
+key-file = "/etc/multihomed/fiber.key"
+
 [[uplinks]]
 name = "dsl"
 interface = "eth2"
 neighbour = false
 icmp = true
+bfd = {mode = "echo", echo-source = "203.0.113.9"}
 `,
 	// Tabs on purpose: JSON allows them, YAML does not.
 	"full.json": `{
@@ -212,9 +236,16 @@ icmp = true
 				"down": 4, "up": 5,
 				"loss": "40%", "loss-leave": 0.1,
 				"latency": "100ms", "latency-leave": "50ms"
+			},
+			"bfd": {
+				"peer": ["198.51.100.9", "2001:db8:f::9"],
+				"interval": "3.3ms", "multiplier": 4,
+				"multihop": true, "min-ttl": 250,
+				"passive": true, "require": true,
+				"auth": {"type": "sha1", "key-id": 7, "key-file": "/etc/multihomed/fiber.key"}
 			}
 		},
-		{"name": "dsl", "interface": "eth2", "neighbour": false, "icmp": true}
+		{"name": "dsl", "interface": "eth2", "neighbour": false, "icmp": true, "bfd": {"mode": "echo", "echo-source": "203.0.113.9"}}
 	]
 }`,
 }
@@ -242,10 +273,19 @@ func TestEveryKeyInEveryFormat(t *testing.T) {
 				Sources:  []netip.Prefix{netip.MustParsePrefix("203.0.113.2/32"), netip.MustParsePrefix("2001:db8:1::/48")},
 				Weight:   3, Tier: 2, Table: 77, Mark: 0x770000,
 				Neighbour: &Neighbour{Interval: 3 * time.Second, Tries: 2}, ICMP: icmp,
+				BFD: &BFD{
+					Mode: BFDAsync, Peers: []netip.Addr{netip.MustParseAddr("198.51.100.9"), netip.MustParseAddr("2001:db8:f::9")},
+					Interval: 3300 * time.Microsecond, Multiplier: 4, Multihop: true, MinTTL: 250, Passive: true, Require: true,
+					Auth: &BFDAuth{Type: "sha1", KeyID: 7, KeyFile: "/etc/multihomed/fiber.key"},
+				},
 			},
 			{
 				Name: "dsl", Interface: "eth2", Weight: 1, Tier: 1, Table: 1002, Mark: 0x20000,
 				ICMP: &ICMP{Targets: defaultTargets[:], Interval: time.Second, Timeout: time.Second, Down: 3, Up: 3},
+				BFD: &BFD{
+					Mode: BFDEcho, Interval: 50 * time.Millisecond, Multiplier: 3, MinTTL: 255,
+					EchoSources: []netip.Addr{netip.MustParseAddr("203.0.113.9")},
+				},
 			},
 		},
 	}
@@ -335,7 +375,7 @@ func TestSwitchedSections(t *testing.T) {
 
 func TestEnumsPrintTheWordsOfTheFile(t *testing.T) {
 	for want, got := range map[string]interface{ String() string }{
-		"keep": Keep, "keep-last": KeepLast, "keep-all": KeepAll,
+		"keep": Keep, "keep-last": KeepLast, "keep-all": KeepAll, "async": BFDAsync, "echo": BFDEcho,
 	} {
 		if got.String() != want {
 			t.Errorf("%q prints as %q", want, got)
@@ -344,10 +384,10 @@ func TestEnumsPrintTheWordsOfTheFile(t *testing.T) {
 	if Withdraw.String() != "withdraw" || WithdrawAll.String() != "withdraw" {
 		t.Errorf("withdraw prints as %q and %q", Withdraw, WithdrawAll)
 	}
-	if OnExit(0).String() != "unknown" || AllDead(0).String() != "unknown" {
+	if OnExit(0).String() != "unknown" || AllDead(0).String() != "unknown" || BFDMode(0).String() != "unknown" {
 		t.Error("the zero value is not unknown")
 	}
-	for _, bad := range []interface{ String() string }{OnExit(99), AllDead(99)} {
+	for _, bad := range []interface{ String() string }{OnExit(99), AllDead(99), BFDMode(99)} {
 		func() {
 			defer func() {
 				if recover() == nil {

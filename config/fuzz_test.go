@@ -48,6 +48,8 @@ func FuzzParse(f *testing.F) {
 	for _, short := range []string{`{"uplinks":[{"name":"a","interface":"b"}]}`, `{"hold":{"up":1,"UP":null}}`, `[]`, `{"protocol":1e2}`} {
 		f.Add(uint8(2), []byte(short), "ON_EXIT=keep")
 	}
+	f.Add(uint8(0), []byte(site("multihop: true, peer: 198.51.100.1, min-ttl: 1, auth: {type: md5, key-file: k}")), "UPLINKS_0_BFD_MODE=echo")
+	f.Add(uint8(0), []byte(shared("bfd: {mode: echo, echo-source: 10.0.0.1}", "bfd: {interval: 1ns}")), "UPLINKS_B_BFD_AUTH_KEY_FILE=k")
 	f.Add(uint8(1), []byte("a.b.c = [[1], {x = 2}]\n[[uplinks]]\n[uplinks.icmp]\n[[uplinks.x]]\n"), "UPLINKS_0_SOURCE=1.1.1.1,::1")
 	f.Add(uint8(2), []byte(`{"Hold": {"up": 1}, "hold": [null, {}], "uplinks": [null, {"icmp": null}]}`), "HOLD=3")
 	f.Fuzz(func(t *testing.T, format uint8, data []byte, variable string) {

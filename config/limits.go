@@ -32,6 +32,10 @@ var (
 	tries   = span{1, 10}
 	quorums = span{0, maxTargets}
 	rounds  = span{1, 100}
+	// One byte each on the wire (RFC 5880 section 4.1; 0 is no multiplier).
+	multipliers = span{1, 255}
+	keyIDs      = span{0, 255}
+	hopLimits   = span{1, 255}
 )
 
 func (s span) String() string { return fmt.Sprintf("%d to %d", s.low, s.high) }
@@ -58,6 +62,9 @@ var (
 	icmpIntervals      = period{10 * time.Millisecond, time.Hour}
 	icmpTimeouts       = period{time.Millisecond, time.Hour}
 	latencies          = period{time.Microsecond, time.Hour}
+	// What a host can keep begins above the one, and 32 bits of microseconds end
+	// not far behind the other (RFC 5880 section 4.1).
+	bfdIntervals = period{time.Millisecond, 4000 * time.Second}
 )
 
 func (r *report) lasts(path string, d time.Duration, p period) bool {

@@ -73,7 +73,9 @@ func explainOpen(err error) error {
 
 // Parse is Load without the file system and the process: name gives the format
 // by its extension and appears in problems, environ holds "NAME=value" entries
-// as [os.Environ] returns them. The error is [Problems].
+// as [os.Environ] returns them. Paths in the file begin at the directory of
+// name, which itself begins at the working directory unless it is absolute. The
+// error is [Problems].
 func Parse(name string, data []byte, environ []string) (*Config, error) {
 	p := parser{name: name, origin: map[string]string{}}
 	cfg, warnings := p.parse(data, environ)
@@ -121,7 +123,7 @@ func (p *parser) parse(data []byte, environ []string) (*Config, []string) {
 	var raw rawConfig
 	d := decoder{report: &p.report}
 	d.section(reflect.ValueOf(&raw).Elem(), values, p.root, "")
-	cfg := resolve(&raw, &p.report)
+	cfg := resolve(&raw, filepath.Dir(p.name), &p.report)
 	cfg.validate(&p.report)
 	return cfg, warnings
 }

@@ -62,6 +62,7 @@ type rawUplink struct {
 	Mark      number       `key:"mark"`
 	Neighbour rawNeighbour `key:"neighbour"`
 	ICMP      rawICMP      `key:"icmp"`
+	BFD       rawBFD       `key:"bfd"`
 }
 
 type rawNeighbour struct {
@@ -82,6 +83,27 @@ type rawICMP struct {
 	LossLeave    share     `key:"loss-leave"`
 	Latency      duration  `key:"latency"`
 	LatencyLeave duration  `key:"latency-leave"`
+}
+
+type rawBFD struct {
+	toggle
+	Mode       text       `key:"mode"`
+	Peer       addresses  `key:"peer"`
+	Interval   duration   `key:"interval"`
+	Multiplier number     `key:"multiplier"`
+	Multihop   flag       `key:"multihop"`
+	MinTTL     number     `key:"min-ttl"`
+	Passive    flag       `key:"passive"`
+	Require    flag       `key:"require"`
+	EchoSource addresses  `key:"echo-source"`
+	Auth       rawBFDAuth `key:"auth"`
+}
+
+type rawBFDAuth struct {
+	toggle
+	Type    text   `key:"type"`
+	KeyID   number `key:"key-id"`
+	KeyFile text   `key:"key-file"`
 }
 
 // toggle makes a section that may also be true, false or empty: its presence

@@ -58,10 +58,12 @@ var defaultTargets = [...]netip.Addr{
 // fit their type out.
 type resolver struct {
 	*report
+	// dir is where relative paths begin.
+	dir string
 }
 
-func resolve(raw *rawConfig, r *report) *Config {
-	s := resolver{r}
+func resolve(raw *rawConfig, dir string, r *report) *Config {
+	s := resolver{r, dir}
 	c := &Config{
 		Protocol: uint8(s.fit("protocol", raw.Protocol, defaultProtocol, protocols)),
 		Tables: Tables{
@@ -121,6 +123,9 @@ func (s resolver) uplink(c *Config, raw *rawUplink, i int) Uplink {
 	}
 	if raw.ICMP.on(false) {
 		u.ICMP = s.icmp(path+".icmp", &raw.ICMP)
+	}
+	if raw.BFD.on(false) {
+		u.BFD = s.bfd(path+".bfd", &raw.BFD)
 	}
 	return u
 }

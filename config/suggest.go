@@ -17,6 +17,13 @@ var otherWords = map[string]string{
 	"fwmark": "mark", "hops": "weight", "onlink": "on-link",
 	"target": "targets", "hosts": "targets", "track-ip": "targets",
 	"rtt": "latency", "packet-loss": "loss", "fall": "down", "rise": "up", "count": "down",
+	"minimum-interval": "interval", "min-tx": "interval", "min-rx": "interval", "desired-min-tx": "interval", "required-min-rx": "interval",
+	"tx-interval": "interval", "rx-interval": "interval", "transmit-interval": "interval", "receive-interval": "interval",
+	"detect-mult": "multiplier", "detect-multiplier": "multiplier", "detection-multiplier": "multiplier", "mult": "multiplier",
+	"remote": "peer", "neighbour": "peer", "ttl": "min-ttl", "minimum-ttl": "min-ttl", "strict": "require", "type": "mode",
+	"source": "echo-source", "authentication": "auth", "id": "key-id",
+	// Keys stand in a file of their own, and not in one that many read.
+	"key": "key-file", "keys": "key-file", "password": "key-file", "secret": "key-file", "passphrase": "key-file",
 	"proto": "protocol", "links": "uplinks", "interfaces": "uplinks", "wans": "uplinks", "wan": "uplinks",
 }
 

@@ -165,9 +165,13 @@ func (c *Config) checkUplinks(r *report) {
 		if u.ICMP != nil {
 			u.ICMP.check(r, path+".icmp", u)
 		}
+		if u.BFD != nil {
+			u.BFD.check(r, path+".bfd", u)
+		}
 	}
 	c.checkInterfaces(r)
 	c.checkSources(r)
+	c.checkSessions(r)
 }
 
 // checkName keeps names to what logs, metrics and variables can carry.

@@ -28,12 +28,15 @@ func (c *Config) warn(r *report) {
 	}
 	for i := range c.Uplinks {
 		u, path := &c.Uplinks[i], item("uplinks", i)
-		if u.Neighbour == nil && u.ICMP == nil {
+		if u.Neighbour == nil && u.ICMP == nil && u.BFD == nil {
 			r.add(path, "nothing but the link of %s is watched; status shows it as not verified (DGD-03); add icmp targets", u.Name)
 		}
 		u.warnSlow(r, path)
 		if u.ICMP != nil {
 			u.ICMP.warn(r, path+".icmp", u.Name)
+		}
+		if u.BFD != nil {
+			u.BFD.warn(r, path+".bfd", u.Name)
 		}
 	}
 	c.warnShares(r)
@@ -48,6 +51,9 @@ func (u *Uplink) warnSlow(r *report, path string) {
 	case u.ICMP != nil:
 		worst = u.ICMP.Interval*time.Duration(u.ICMP.Down) + u.ICMP.Timeout
 		where, advice = ".icmp", "write a shorter interval or a smaller down"
+	case u.BFD != nil:
+		worst = u.BFD.DetectionTime()
+		where, advice = ".bfd", "write a shorter interval or a smaller multiplier, or add icmp"
 	case u.Neighbour != nil:
 		worst = (u.Neighbour.Interval + solicitation) * time.Duration(u.Neighbour.Tries)
 		where, advice = ".neighbour", "write a shorter interval or fewer tries, or add icmp"
