@@ -215,9 +215,9 @@ func (w *walker) call(call *ast.CallExpr, s scope) {
 	}
 	inCmd := strings.HasPrefix(w.name, "cmd/")
 	inLab := strings.HasPrefix(w.name, "internal/lab/")
-	// An example is a program of its own.
-	inExample := strings.HasPrefix(w.name, "examples/")
-	mayExit := inCmd || inLab || inExample || s.testMain
+	// Examples and tools are programs of their own.
+	program := w.ast.Name.Name == "main"
+	mayExit := inCmd || inLab || program || s.testMain
 	// The engine starts a component that panicked again, and so does the monitor
 	// with its own goroutines; a lab hands a panic from its threads on to the
 	// caller, and a test may want to see one.

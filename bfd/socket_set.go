@@ -1,0 +1,421 @@
+package bfd
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// path is what a session has of sockets, from its beginning to its end.
+type path struct {
+	session *session
+	conf    Config
+	// index of the interface that the sockets are aimed at, 0 for any.
+	index    int
+	receiver *receiver
+	outlet   outlet
+	port     uint16
+	attached bool
+	// waiting paths are tried at retryAt; delay is what follows a failure.
+	waiting bool
+	retryAt instant
+	delay   time.Duration
+	// brokenAt is when its sockets failed last.
+	brokenAt instant
+	// taken: another program has the port.
+	taken   bool
+	problem string
+}
+
+// outlet is the sending side of a path.
+type outlet interface {
+	sender
+	// aim makes it send by the interface that has that index now.
+	aim(index int) error
+	// update takes a new mark and a new source of echoes.
+	update(conf Config) error
+	// astray reports whether what was aimed at seems to be gone.
+	astray() bool
+	close()
+}
+
+func (s *controlSocket) astray() bool { return s.lost }
+
+// sockets are all that a speaker has. They belong to its thread; only what reaches
+// into the table takes the lock.
+type sockets struct {
+	speaker   *Speaker
+	poller    *poller
+	clock     *clock
+	devices   devices
+	ports     *ports
+	seen      map[string]device
+	paths     map[*session]*path
+	receivers map[receiverKey]*receiver
+	byFD      map[int32]*receiver
+	owners    *owners
+	waiting   []*path
+	// tryAt is when the first of those that wait is due.
+	tryAt instant
+	// alarmed: a packet could not be sent, perhaps for want of its interface.
+	alarmed bool
+	// closing is of sockets that take long to close.
+	closing sync.WaitGroup
+}
+
+const (
+	// retryDelay is what follows a failure, and it grows up to retryLimit.
+	retryDelay = time.Second
+	retryLimit = 5 * time.Second
+	// openingTime bounds what opening sockets keeps from the timers at a time.
+	openingTime = 500 * time.Microsecond
+)
+
+func newSockets(s *Speaker, p *poller, c *clock) (*sockets, error) {
+	d, err := newDevices()
+	if err != nil {
+		return nil, err
+	}
+	return &sockets{
+		speaker: s, poller: p, clock: c, devices: d, ports: newPorts(newRandom()), seen: map[string]device{}, tryAt: never,
+		paths: map[*session]*path{}, receivers: map[receiverKey]*receiver{}, byFD: map[int32]*receiver{},
+		owners: newOwners(p),
+	}, nil
+}
+
+// openOutlet opens what keeps the source port; aim does the rest.
+func (k *sockets) openOutlet(conf Config, index int) (outlet, uint16, error) {
+	if conf.Mode != Echo {
+		s, err := openControlSocket(conf, index, k.ports)
+		if err != nil {
+			return nil, 0, err
+		}
+		s.now = func() instant { return k.clock.read().now }
+		s.alarm = func() { k.alarmed = true }
+		return s, s.port, nil
+	}
+	s, err := openEchoSocket(conf, k.ports)
+	if err != nil {
+		return nil, 0, err
+	}
+	s.alarm = func() { k.alarmed = true }
+	return s, s.port, nil
+}
+
+// close closes everything; the table no longer sends.
+func (k *sockets) close() {
+	for _, p := range k.paths {
+		k.release(p)
+	}
+	k.devices.close()
+	k.owners.wait()
+	k.closing.Wait()
+}
+
+// adopt takes new sessions; the next try opens their sockets.
+func (k *sockets) adopt(sessions []*session) {
+	for _, s := range sessions {
+		k.speaker.mu.Lock()
+		conf := s.core.conf
+		k.speaker.mu.Unlock()
+		if p := k.paths[s]; p != nil {
+			k.reconfigure(p, conf)
+			continue
+		}
+		p := &path{session: s, conf: conf}
+		k.paths[s] = p
+		k.wait(p, 0)
+	}
+}
+
+// reconfigure takes what was updated to the socket of a session.
+func (k *sockets) reconfigure(p *path, conf Config) {
+	p.conf = conf
+	if p.outlet == nil {
+		return
+	}
+	// The thread of the API may be sending by it at this moment, under the lock.
+	var err error
+	k.speaker.locked(func(*table) { err = p.outlet.update(conf) })
+	if err != nil {
+		k.tell(p, err.Error())
+	}
+}
+
+// wait has p tried at that moment.
+func (k *sockets) wait(p *path, at instant) {
+	p.retryAt = at
+	if !p.waiting {
+		p.waiting = true
+		k.waiting = append(k.waiting, p)
+	}
+	k.tryAt = min(k.tryAt, at)
+}
+
+// try opens the sockets of paths that wait, until some time has passed: the rest gets
+// its turn after the timers of others.
+func (k *sockets) try() {
+	begin := k.clock.read().now
+	if k.tryAt > begin {
+		return
+	}
+	now := begin
+	k.tryAt = never
+	rest := k.waiting[:0]
+	for _, p := range k.waiting {
+		if p.retryAt <= now && now-begin < openingTime {
+			p.waiting = k.paths[p.session] == p && !k.connect(p)
+			now = k.clock.read().now
+		}
+		if p.waiting {
+			k.tryAt = min(k.tryAt, p.retryAt)
+			rest = append(rest, p)
+		}
+	}
+	clear(k.waiting[len(rest):])
+	k.waiting = rest
+}
+
+// connect opens the sockets of a path, or says what is missing.
+func (k *sockets) connect(p *path) (done bool) {
+	err := k.prepare(p)
+	p.taken = errors.Is(err, errTaken)
+	if err == nil {
+		p.delay = 0
+		k.speaker.locked(func(t *table) {
+			p.attached = true
+			t.attach(p.session, p.index, p.outlet)
+			p.session.problem = p.problem
+		})
+		k.tell(p, k.seen[p.conf.Interface].problem())
+		return true
+	}
+	p.delay = min(max(retryDelay, p.delay*3/2), retryLimit)
+	if errors.Is(err, errNoDevice) {
+		p.delay = retryDelay
+	}
+	p.retryAt = k.clock.read().now + p.delay
+	k.tell(p, err.Error())
+	k.speaker.locked(func(t *table) {
+		p.attached = false
+		t.detach(p.session, err.Error())
+	})
+	return false
+}
+
+var errNoDevice = errors.New("no device")
+
+// missing is a device that is not there; its text is for people.
+type missing struct{ device }
+
+func (m missing) Error() string { return m.problem() }
+func (missing) Unwrap() error   { return errNoDevice }
+
+func (k *sockets) prepare(p *path) (err error) {
+	index := 0
+	if p.conf.Interface != "" {
+		dev, err := k.devices.look(p.conf.Interface)
+		if err != nil {
+			return err
+		}
+		k.seen[dev.name] = dev
+		if dev.index == 0 {
+			return missing{dev}
+		}
+		index = dev.index
+	}
+	if key := p.conf.receiver(index); p.receiver == nil || p.receiver.key != key {
+		k.leave(p)
+		if p.receiver, err = k.join(key); err != nil {
+			return err
+		}
+	}
+	if p.outlet == nil {
+		if p.outlet, p.port, err = k.openOutlet(p.conf, index); err != nil {
+			p.outlet = nil
+			return err
+		}
+	}
+	p.index = index
+	return p.outlet.aim(index)
+}
+
+// join returns the receiver for a key, which is opened for its first session.
+func (k *sockets) join(key receiverKey) (*receiver, error) {
+	r := k.receivers[key]
+	if r == nil {
+		var err error
+		if r, err = openReceiver(key); err != nil {
+			if errors.Is(err, unix.EADDRINUSE) {
+				return nil, k.owners.blame(key, k.inodes(), k.clock.read().now)
+			}
+			return nil, err
+		}
+		if err := k.poller.add(r.fd); err != nil {
+			r.close()
+			return nil, err
+		}
+		// Nothing can have come before.
+		r.empty = k.clock.read()
+		r.newest = r.empty.now
+		k.receivers[key], k.byFD[int32(r.fd)] = r, r //nolint:gosec // a descriptor
+	}
+	r.users++
+	return r, nil
+}
+
+// leave takes the receiver from a path; the last one closes it.
+func (k *sockets) leave(p *path) {
+	r := p.receiver
+	if r == nil {
+		return
+	}
+	p.receiver = nil
+	if r.users--; r.users > 0 {
+		return
+	}
+	delete(k.receivers, r.key)
+	delete(k.byFD, int32(r.fd)) //nolint:gosec // a descriptor
+	k.poller.remove(r.fd)
+	if r.key.port != portEcho {
+		r.close()
+		return
+	}
+	// To close a packet socket takes the kernel many milliseconds, until nobody looks
+	// at it any more (net/packet/af_packet.c packet_release), which is too long for
+	// the thread of all sessions.
+	r.closeParking()
+	k.closing.Go(r.close)
+}
+
+// inodes returns those of the receivers' own sockets.
+func (k *sockets) inodes() map[uint64]bool {
+	own := map[uint64]bool{}
+	for _, r := range k.receivers {
+		for _, fd := range []int{r.fd, r.parking} {
+			var st unix.Stat_t
+			if fd >= 0 && unix.Fstat(fd, &st) == nil {
+				own[st.Ino] = true
+			}
+		}
+	}
+	return own
+}
+
+// release ends a path.
+func (k *sockets) release(p *path) {
+	k.speaker.locked(func(t *table) { t.detach(p.session, "") })
+	k.leave(p)
+	if p.outlet != nil {
+		p.outlet.close()
+		k.ports.release(p.port)
+	}
+	delete(k.paths, p.session)
+}
+
+// interrupt takes a path out of use, and has it tried again.
+func (k *sockets) interrupt(p *path, problem string, at instant) {
+	k.speaker.locked(func(t *table) {
+		p.attached = false
+		t.detach(p.session, problem)
+	})
+	k.leave(p)
+	k.tell(p, problem)
+	k.wait(p, at)
+}
+
+// look follows the interfaces, and lets go of sessions that ended. It is called once a
+// second, and when something seems to be wrong.
+func (k *sockets) look(now instant) {
+	var ended, up, down []*path
+	k.speaker.locked(func(*table) {
+		for _, p := range k.paths {
+			switch {
+			case p.session.place == removed:
+				ended = append(ended, p)
+			case p.session.core.state == Up:
+				up = append(up, p)
+			default:
+				down = append(down, p)
+			}
+		}
+	})
+	for _, p := range ended {
+		k.release(p)
+	}
+	changed := k.lookAtDevices()
+	for _, p := range k.paths {
+		dev := k.seen[p.conf.Interface]
+		switch {
+		case !p.attached:
+			if p.receiver != nil && p.receiver.broken {
+				k.leave(p)
+			}
+			if changed[p.conf.Interface] || p.taken && k.owners.news(p.receiverKey()) {
+				k.wait(p, now)
+			}
+		case p.conf.Interface != "" && dev.index != p.index:
+			k.interrupt(p, dev.problem(), now)
+		case p.receiver.broken:
+			at := now
+			if p.brokenAt != 0 && now-p.brokenAt < retryLimit {
+				at += retryDelay
+			}
+			p.brokenAt = now
+			k.interrupt(p, p.receiver.trouble.Error(), at)
+		case p.outlet.astray():
+			k.wait(p, now)
+		}
+	}
+	for _, p := range up {
+		if p.attached {
+			k.tell(p, "")
+		}
+	}
+	for _, p := range down {
+		if !p.attached {
+			continue
+		}
+		k.tell(p, k.seen[p.conf.Interface].problem())
+		if !p.conf.Local.IsValid() {
+			// The kernel chose our address, and might choose another one now.
+			k.wait(p, now)
+		}
+	}
+}
+
+func (p *path) receiverKey() receiverKey { return p.conf.receiver(p.index) }
+
+// lookAtDevices looks at each interface that a session names, and returns which are
+// not as they were. What could not be looked at is as it was.
+func (k *sockets) lookAtDevices() (changed map[string]bool) {
+	current := map[string]device{}
+	changed = map[string]bool{}
+	for _, p := range k.paths {
+		name := p.conf.Interface
+		if _, done := current[name]; done || name == "" {
+			continue
+		}
+		dev, err := k.devices.look(name)
+		if err != nil {
+			dev = k.seen[name]
+		}
+		current[name], changed[name] = dev, dev != k.seen[name]
+	}
+	k.seen = current
+	return changed
+}
+
+// tell shows and logs a problem once.
+func (k *sockets) tell(p *path, problem string) {
+	if p.problem == problem {
+		return
+	}
+	p.problem = problem
+	if p.attached {
+		k.speaker.locked(func(*table) { p.session.problem = problem })
+	}
+	k.speaker.journal.problem(p.conf, problem)
+}
