@@ -7,6 +7,10 @@ FUZZTIME ?= 5s
 # What go test gets beside -race, such as TESTFLAGS='-run TestFoo -v'.
 TESTFLAGS ?=
 PKGS     ?= ./...
+# What the side-by-side benchmark gets: flags, then scenarios.
+BENCHFLAGS ?=
+# Which rows of docs/conformance.md, all if empty: ROWS=BFD-RX,NUD-08.
+ROWS     ?=
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 export GO
@@ -22,7 +26,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 .PHONY: help
 help: ## this list
 	@echo "multihomed $(VERSION)"; echo
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 .PHONY: build
 build: ## bin/multihomed
@@ -40,6 +44,10 @@ check: ## is everything here that the tests need?
 test: check ## everything: unit, scenario and namespace tests with the race detector, then each fuzz target for a few seconds
 	$(GO) test -race -timeout 15m $(TESTFLAGS) $(PKGS)
 	tools/fuzz $(FUZZTIME)
+
+.PHONY: conformance
+conformance: check ## the clauses of docs/conformance.md, the tests that show them and how they end here (ROWS=BFD-RX,NUD-08)
+	@$(GO) run ./internal/conformance -rows '$(ROWS)' -- $(TESTFLAGS)
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME (make fuzz FUZZTIME=10m)
@@ -62,7 +70,11 @@ $(LINTERS)/stamp: tools/go.mod tools/go.sum
 	@touch $@
 
 .PHONY: bench
-bench: check ## all benchmarks
+bench: check ## multihomed, FRR and BIRD side by side, into bench/results (BENCHFLAGS=-h tells what can be chosen)
+	$(GO) run ./bench $(BENCHFLAGS)
+
+.PHONY: microbench
+microbench: check ## the benchmarks of Go's testing package
 	$(GO) test -run '^$$' -bench . -benchmem $(PKGS)
 
 .PHONY: cover
