@@ -39,6 +39,7 @@ func startTest(ctx context.Context, t *testing.T, c candidate, w *wire) running 
 // seen to work without the help of package bfd: sessions come up, what was
 // configured is what they do, and each flap is counted once on each side.
 func TestDaemons(t *testing.T) {
+	t.Parallel()
 	for _, ipv6 := range []bool{false, true} {
 		t.Run(family(ipv6), func(t *testing.T) {
 			t.Parallel()

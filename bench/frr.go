@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -24,9 +22,10 @@ type frr struct{}
 const (
 	frrZebra = "/usr/lib/frr/zebra"
 	frrBFD   = "/usr/lib/frr/bfdd"
-	// frrGroup is the group of FRR's control sockets; the daemons of Debian insist
-	// on a user of it.
-	frrGroup = "frrvty"
+	// frrUser and frrGroup: the daemons of Debian insist on the group of their control
+	// sockets. They stay root, because the kernel's promise to end them with us does
+	// not survive a change of user.
+	frrUser, frrGroup = "root", "frrvty"
 	// frrFiles is the number of descriptors that bfdd asks for: a socket for each
 	// session, and some.
 	frrFiles = 12000
@@ -53,10 +52,6 @@ type frrRunning struct {
 }
 
 func (frr) start(ctx context.Context, t task) (running, error) {
-	credential, err := frrCredential()
-	if err != nil {
-		return nil, err
-	}
 	if err := os.WriteFile(filepath.Join(t.dir, "zebra.conf"), nil, 0o600); err != nil {
 		return nil, fmt.Errorf("configure zebra: %w", err)
 	}
@@ -72,13 +67,11 @@ func (frr) start(ctx context.Context, t task) (running, error) {
 		{"bfdd", frrBFD, []string{"--bfdctl", filepath.Join(t.dir, "bfdd.ctl"), "--limit-fds", strconv.Itoa(frrFiles)}},
 	} {
 		args := append([]string{
-			"-u", "root", "-g", frrGroup, "--vty_socket", t.dir, "-P", "0", "--log", "stdout", "--log-level", "debug",
+			"-u", frrUser, "-g", frrGroup, "--vty_socket", t.dir, "-P", "0", "--log", "stdout", "--log-level", "debug",
 			"-z", filepath.Join(t.dir, "zserv"),
 			"-f", filepath.Join(t.dir, d.name+".conf"), "-i", filepath.Join(t.dir, d.name+".pid"),
 		}, d.args...)
-		cmd := exec.CommandContext(ctx, d.path, args...)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
-		p, err := startProcess(t.wire.near, t.dir, d.name, cmd)
+		p, err := startProcess(t.wire.near, t.dir, d.name, exec.CommandContext(ctx, d.path, args...))
 		if err != nil {
 			return nil, errors.Join(err, r.stop())
 		}
@@ -89,20 +82,6 @@ func (frr) start(ctx context.Context, t task) (running, error) {
 		}
 	}
 	return r, nil
-}
-
-// frrCredential starts the daemons with the group that they would change to: a
-// change of credentials would cancel the kernel's promise to end them with us.
-func frrCredential() (*syscall.Credential, error) {
-	g, err := user.LookupGroup(frrGroup)
-	if err != nil {
-		return nil, fmt.Errorf("find group %s: %w; get it with: %s", frrGroup, err, install)
-	}
-	gid, err := strconv.ParseUint(g.Gid, 10, 32)
-	if err != nil {
-		return nil, fmt.Errorf("find group %s: %w", frrGroup, err)
-	}
-	return &syscall.Credential{Uid: 0, Gid: uint32(gid)}, nil
 }
 
 // frrConfig has the timers in a profile, because the time that bfdd takes to read

@@ -47,7 +47,7 @@ func alive(pid int) bool {
 }
 
 // Whatever kills this program, nothing that it started outlives it: not FRR's
-// daemons either, which change their credentials.
+// daemons either, which would change their user.
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)

@@ -36,6 +36,7 @@ func newTestTrial(ctx context.Context, t *testing.T, c candidate, s setting) *tr
 // Every candidate comes up against the same far end, in both families, and the
 // figures are of the order that so many sessions have to have.
 func TestTrial(t *testing.T) {
+	t.Parallel()
 	for _, c := range []candidate{own{}, frr{}, bird{}} {
 		for _, ipv6 := range []bool{false, true} {
 			t.Run(c.name()+" "+family(ipv6), func(t *testing.T) {
@@ -63,6 +64,7 @@ func TestTrial(t *testing.T) {
 
 // A flap is in the figures of both sides.
 func TestTrial_flaps(t *testing.T) {
+	t.Parallel()
 	for _, c := range []candidate{own{}, frr{}, bird{}} {
 		t.Run(c.name(), func(t *testing.T) {
 			t.Parallel()
@@ -93,6 +95,7 @@ func (l lame) start(ctx context.Context, t task) (running, error) {
 
 // A candidate that does not come up is an error that says how far it got.
 func TestTrial_notUp(t *testing.T) {
+	t.Parallel()
 	for _, c := range []candidate{own{}, bird{}} {
 		t.Run(c.name(), func(t *testing.T) {
 			t.Parallel()

@@ -85,58 +85,12 @@ func leaveMainThread() {
 	}
 }
 
-// urgency is what precedence a thread wants over others.
-type urgency uint8
-
-const (
-	ordinary urgency = iota
-	// nice is the strongest priority among ordinary threads.
-	nice
-	// realTime is before all of them.
-	realTime
-)
-
-// String is the word that benchmarks use.
-func (u urgency) String() string {
-	switch u {
-	case ordinary:
-		return "ordinary"
-	case nice:
-		return "nice"
-	case realTime:
-		return "real-time"
-	default:
-		panic(fmt.Sprintf("bfd: unhandled urgency %d", uint8(u)))
-	}
-}
-
-// hurry gives the thread that precedence, or as much of it as is permitted
-// (CAP_SYS_NICE). calm takes it back.
-func (u urgency) hurry() (calm func()) {
-	switch u {
-	case ordinary:
-	case nice:
-		return hurryNice()
-	case realTime:
-		// The lowest of its kind: it is before all that are not.
-		urgent := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 1, Flags: unix.SCHED_FLAG_RESET_ON_FORK}
-		if unix.SchedSetAttr(0, &urgent, 0) != nil {
-			return hurryNice()
-		}
-		return func() {
-			// To be less urgent is always permitted.
-			_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}, 0)
-		}
-	default:
-		panic(fmt.Sprintf("bfd: unhandled urgency %d", uint8(u)))
-	}
-	return func() {}
-}
-
-// urgentNice is the best niceness.
+// urgentNice is the strongest priority that an ordinary thread can have.
 const urgentNice = -20
 
-func hurryNice() (calm func()) {
+// hurry gives the thread precedence over others, where that is permitted
+// (CAP_SYS_NICE). calm takes it back.
+func hurry() (calm func()) {
 	tid := unix.Gettid()
 	// The system call returns 20 - nice (getpriority(2)).
 	before, err := unix.Getpriority(unix.PRIO_PROCESS, tid)

@@ -110,7 +110,7 @@ func (b *liveBench) must(err error) {
 }
 
 // newBench returns when all sessions are Up at their pace.
-func newLiveBench(tb testing.TB, c throng, u urgency) *liveBench {
+func newLiveBench(tb testing.TB, c throng, urgent func() func()) *liveBench {
 	tb.Helper()
 	b := &liveBench{tb: tb}
 	l, err := lab.New(lab.Options{})
@@ -139,7 +139,7 @@ func newLiveBench(tb testing.TB, c throng, u urgency) *liveBench {
 		b.speaker, err = NewSpeaker(Options{Logger: slog.New(slog.DiscardHandler)})
 		return err
 	}))
-	b.speaker.urgency = u
+	b.speaker.hurry = urgent
 	if b.sessions, err = c.open(b.speaker, true); err != nil {
 		tb.Fatal(err)
 	}
@@ -182,7 +182,7 @@ func (b *liveBench) failures() (n uint64) {
 func BenchmarkSessions(b *testing.B) {
 	for _, c := range []throng{{16, 50 * time.Millisecond, 3}, {1000, 50 * time.Millisecond, 3}} {
 		b.Run(fmt.Sprintf("n=%d/interval=%v", c.n, c.interval), func(b *testing.B) {
-			t := newLiveBench(b, c, nice)
+			t := newLiveBench(b, c, hurry)
 			b.ResetTimer()
 			for range b.N {
 				t.speaker.ResetLateness()
@@ -215,19 +215,23 @@ func BenchmarkLateness(b *testing.B) {
 	cores := runtime.NumCPU()
 	for _, load := range loads {
 		for _, procs := range []int{cores, max(8, 4*cores)} {
-			for _, u := range []urgency{ordinary, nice, realTime} {
-				b.Run(fmt.Sprintf("load=%s/procs=%d/thread=%s", load.name, procs, u), func(b *testing.B) {
+			for _, urgent := range []bool{false, true} {
+				b.Run(fmt.Sprintf("load=%s/procs=%d/urgent=%v", load.name, procs, urgent), func(b *testing.B) {
 					defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
-					measureLateness(b, load.run, u)
+					measureLateness(b, load.run, urgent)
 				})
 			}
 		}
 	}
 }
 
-func measureLateness(b *testing.B, load func(end <-chan struct{}), u urgency) {
+func measureLateness(b *testing.B, load func(end <-chan struct{}), urgent bool) {
 	b.Helper()
-	t := newLiveBench(b, throng{16, 10 * time.Millisecond, 100}, u)
+	h := func() func() { return func() {} }
+	if urgent {
+		h = hurry
+	}
+	t := newLiveBench(b, throng{16, 10 * time.Millisecond, 100}, h)
 	end := make(chan struct{})
 	var loads sync.WaitGroup
 	loads.Go(func() { load(end) })

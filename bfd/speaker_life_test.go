@@ -37,6 +37,7 @@ func playSquatter() int {
 // The end of Run tells the peers, and leaves nothing behind.
 func TestBFD_AD_02_End(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
+		t.Parallel() // most of it is waiting
 		s := newSite(t)
 		hostL, hostR := s.wire()
 		left, right := s.politeSpeaker(hostL), s.speaker(hostR)
@@ -98,6 +99,7 @@ func TestBFD_AD_02_EndUnheard(t *testing.T) {
 // Another program on the port is named, and the session comes up when it is gone.
 func TestSpeaker_portTaken(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
+		t.Parallel() // most of it is waiting
 		s := newSite(t)
 		hostL, hostR := s.wire()
 		squatter := squat(t, hostL, f)
@@ -137,6 +139,7 @@ func squat(t *testing.T, h *lab.Host, f family) *exec.Cmd {
 // A device that comes late, or vanishes and comes again, is followed.
 func TestSpeaker_device(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
+		t.Parallel() // most of it is waiting
 		s := newSite(t)
 		hostL, hostR := s.host("left"), s.host("right")
 		left, right := s.speaker(hostL), s.speaker(hostR)
@@ -178,6 +181,7 @@ func TestSpeaker_device(t *testing.T) {
 // A peer that has nothing on the port says so, and the session tells.
 func TestSpeaker_refused(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
+		t.Parallel() // most of it is waiting
 		s := newSite(t)
 		hostL, _ := s.wire()
 		w := s.speaker(hostL).session(onLink(f.a, f.b))

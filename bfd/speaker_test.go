@@ -74,6 +74,7 @@ func TestBFD_SH_04_TwoInterfaces(t *testing.T) {
 // or loses its interface.
 func TestBFD_SH_05_BFD_SH_06_BFD_SH_07_BFD_SH_08_Sent(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
+		t.Parallel() // most of it is waiting
 		s := newSite(t)
 		hostL, hostR := s.wire()
 		second := f.b.Next()
@@ -264,6 +265,7 @@ func (s *site) far() (left, router, right *lab.Host) {
 // least hop limit.
 func TestBFD_MH_01_BFD_MH_03_BFD_MH_06_Multihop(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
+		t.Parallel() // most of it is waiting
 		s := newSite(t)
 		hostL, _, hostR := s.far()
 		second := f.farA.Next()

@@ -37,7 +37,7 @@ const patience = 30 * time.Second
 
 // rig is a site with the daemon on its edge.
 type rig struct {
-	t      *testing.T
+	t      testing.TB
 	site   *lab.Site
 	dir    string
 	config string
@@ -73,7 +73,7 @@ func (l *logBuffer) String() string {
 }
 
 // newRig builds a site; the daemon is not started yet.
-func newRig(t *testing.T, isps ...lab.ISP) *rig {
+func newRig(t testing.TB, isps ...lab.ISP) *rig {
 	t.Helper()
 	l, err := lab.New(lab.Options{Name: t.Name()})
 	if err != nil {

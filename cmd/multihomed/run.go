@@ -116,7 +116,7 @@ func (d *daemon) run(ctx context.Context) error {
 		}
 	}()
 
-	engine.TuneMemory()
+	engine.TuneRuntime()
 	var server *status.Server
 	e := engine.New(engine.Options{
 		Config: c, Path: d.path, Kernel: kernel, Log: d.log, Version: version,

@@ -5,7 +5,7 @@
 //
 //	netmon ─▶ look (pure): hard evidence, facts ─┐
 //	probe  ─▶ Board.Put ─────────────────────────┼─▶ step: Decide ─▶ Desired ─▶ fib.Writer.Sync
-//	bfd, bgp ─▶ Board.Put ───────────────────────┘
+//	bfd    ─▶ Board.Put ─────────────────────────┘
 //	kernel events ─▶ fib.Changes ─▶ Writer.Invalidate
 //	SIGHUP, file  ─▶ Reload
 //
@@ -16,9 +16,12 @@
 //
 // [Engine.Run] is the loop: one goroutine, one select, one timer, and the only
 // place where anything is decided or written. Beside it run the monitor, the
-// kernel watcher and one prober per way, each supervised: a panic in one is
-// logged and it is started again with backoff. Meanwhile the evidence of a prober
-// is unknown, and what the monitor saw last stays as it is.
+// kernel watcher, one prober per way, and the speaker of BFD from when an uplink
+// first wants it, each supervised: a panic in one is logged and it is started
+// again with backoff. Meanwhile the evidence of a prober or a session is unknown
+// (a failed session stays failed), and what the monitor saw last stays as it is.
+// The thread of the speaker puts a failure on the board itself; it waits for no
+// lock that is held while something is written, asked or logged.
 // [Engine.Status] may be called from any goroutine and never waits for the
 // kernel.
 package engine

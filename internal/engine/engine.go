@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/multihomed/multihomed/bfd"
 	"github.com/multihomed/multihomed/config"
 	"github.com/multihomed/multihomed/fib"
 	"github.com/multihomed/multihomed/internal/netmon"
@@ -38,6 +39,9 @@ type Options struct {
 	// NewMonitor and NewProber make the watchers of the host and the probers.
 	NewMonitor func(c netmon.Config, poke func()) Monitor
 	NewProber  func(c probe.Config, report func(probe.Report)) Prober
+	// NewSpeaker makes the speaker of BFD, when an uplink first wants it; nil is
+	// the real one.
+	NewSpeaker func(o bfd.Options) (Speaker, error)
 	// OnWrite is called after each pass in which the kernel was written or
 	// could not be, with the state that was desired.
 	OnWrite func(rep fib.Report, d fib.Desired)
@@ -65,6 +69,7 @@ type Engine struct {
 	watching netmon.Config
 	writer   *fib.Writer
 	probes   *probes
+	sessions *sessions
 	verdicts uplink.Verdicts
 	found    found
 	// pending is a configuration that waits for the monitor to look by it.
@@ -100,8 +105,14 @@ func New(o Options) *Engine {
 		reloads: make(chan reload), started: time.Now(),
 		found: newFound(), learned: map[uplink.Way]lesson{}, refusedSince: map[uplink.Way]time.Time{}, site: newSite(o.Config),
 	}
+	if o.NewSpeaker == nil {
+		e.opts.NewSpeaker = newRealSpeaker
+	}
 	e.writer = fib.NewWriter(o.Kernel, e.site.owner)
 	e.probes = newProbes(e)
+	e.sessions = newSessions(e)
+	e.site.keys = readKeys(o.Config)
+	e.logKeys(e.site)
 	e.watching = e.site.watch(nil)
 	e.shown.Store(&shown{site: e.site})
 	return e
@@ -155,7 +166,7 @@ func (e *Engine) step(ctx context.Context, now time.Time) time.Duration {
 		e.show()
 		return time.Second
 	}
-	if e.looked != (look{e.site, snapshot}) || !e.lookAgain.IsZero() && !now.Before(e.lookAgain) {
+	if e.looked != (look{e.site, snapshot}) || e.sessions.anew() || !e.lookAgain.IsZero() && !now.Before(e.lookAgain) {
 		e.look(ctx, snapshot, now)
 	}
 	before := e.verdicts
@@ -177,6 +188,9 @@ func (e *Engine) step(ctx context.Context, now time.Time) time.Duration {
 	}
 	e.judgeRefusals(rep, now)
 	sleep := e.writer.Next(rep, now)
+	if due := e.sessions.refresh(now); !due.IsZero() {
+		sleep = min(sleep, max(due.Sub(now), time.Millisecond))
+	}
 	if !e.lookAgain.IsZero() {
 		sleep = min(sleep, max(e.lookAgain.Sub(now), time.Millisecond))
 	}
@@ -233,6 +247,7 @@ func (e *Engine) look(ctx context.Context, s *netmon.Snapshot, now time.Time) {
 		}
 	}
 	e.probes.update(ctx, e.site, views)
+	e.lookAgain = earlier(e.lookAgain, e.sessions.update(ctx, e.site, views, s, now))
 	e.watch(e.site.watch(views))
 	e.looked = look{e.site, s}
 }

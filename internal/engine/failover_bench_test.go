@@ -38,7 +38,7 @@ func BenchmarkFailover(b *testing.B) {
 func benchmarkFailover(b *testing.B, uplinks, foreign int) {
 	b.Helper()
 	b.Helper()
-	TuneMemory() // As the daemon does.
+	TuneRuntime() // As the daemon does.
 	l, err := lab.New(lab.Options{Name: b.Name()})
 	if err != nil {
 		b.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/multihomed/multihomed/bfd"
 	"github.com/multihomed/multihomed/config"
 	"github.com/multihomed/multihomed/fib"
 	"github.com/multihomed/multihomed/fib/fibtest"
@@ -200,9 +201,11 @@ type bench struct {
 	fake    *fibtest.Kernel
 	host    *monitor
 	started []*prober
-	log     *journal
-	now     time.Time
-	ctx     context.Context
+	// speakers are those that were made, the present one last.
+	speakers []*speaker
+	log      *journal
+	now      time.Time
+	ctx      context.Context
 }
 
 func newBench(t *testing.T, text string, s *netmon.Snapshot) *bench {
@@ -225,6 +228,11 @@ func (b *bench) boot(c *config.Config) {
 			p := &prober{config: c, report: report}
 			b.started = append(b.started, p)
 			return p
+		},
+		NewSpeaker: func(bfd.Options) (Speaker, error) {
+			s := newSpeaker()
+			b.speakers = append(b.speakers, s)
+			return s, nil
 		},
 	})
 	b.monitor = b.host

@@ -15,12 +15,16 @@ import (
 // none.
 type reload struct {
 	config *config.Config
+	keys   map[string]keyRing
 	err    error
 }
 
-// Reload makes c the configuration. Only what differs is touched. It waits for the
+// Reload makes c the configuration. Only what differs is touched. It reads the key
+// files that c names, which may have changed although c has not, and waits for the
 // loop to hear of it, at most until ctx ends.
-func (e *Engine) Reload(ctx context.Context, c *config.Config) { e.send(ctx, reload{config: c}) }
+func (e *Engine) Reload(ctx context.Context, c *config.Config) {
+	e.send(ctx, reload{config: c, keys: readKeys(c)})
+}
 
 // ReloadFailed remembers why a newer configuration is not in use.
 func (e *Engine) ReloadFailed(ctx context.Context, err error) { e.send(ctx, reload{err: err}) }
@@ -49,7 +53,9 @@ type pending struct {
 func (e *Engine) use(r reload) {
 	var next *site
 	if r.err == nil {
-		if next = newSite(r.config); next.owner != e.site.owner {
+		next = newSite(r.config)
+		next.keys = r.keys
+		if next.owner != e.site.owner {
 			r.err = errOwner
 			e.log.Error("the new configuration is not used; the old one goes on", "config", e.opts.Path, "error", r.err)
 		}
@@ -101,6 +107,8 @@ func (e *Engine) replace() {
 			e.found.seen[m.Way] = e.found.seen[old]
 		}
 	}
+	inheritKeys(e.site.keys, next.keys)
+	e.logKeys(next)
 	e.site, e.pending = next, nil
 	e.log.Info("configuration reloaded", "config", e.opts.Path, "uplinks", len(next.config.Uplinks))
 }

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/multihomed/multihomed/bfd"
 	"github.com/multihomed/multihomed/fib"
 	"github.com/multihomed/multihomed/fib/fibtest"
 	"github.com/multihomed/multihomed/internal/netmon"
@@ -26,8 +27,9 @@ type daemon struct {
 	readies  atomic.Int32
 	changes  atomic.Int32
 	reports  atomic.Int32
-	mu       sync.Mutex // guards probers
+	mu       sync.Mutex // guards probers and speaker
 	probers  []*prober
+	speaker  *speaker
 	stop     context.CancelFunc
 	finished chan error
 }
@@ -47,6 +49,15 @@ func start(t *testing.T, text string, s *netmon.Snapshot) *daemon {
 			defer d.mu.Unlock()
 			d.probers = append(d.probers, p)
 			return p
+		},
+		NewSpeaker: func(bfd.Options) (Speaker, error) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			if d.speaker != nil && d.speaker.runs() {
+				t.Error("another speaker while one runs")
+			}
+			d.speaker = newSpeaker()
+			return d.speaker, nil
 		},
 		OnWrite: func(fib.Report, fib.Desired) { d.reports.Add(1) },
 		Ready:   func() { d.readies.Add(1) },

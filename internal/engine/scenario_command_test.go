@@ -38,6 +38,8 @@ func (s *scenario) command(line string) error {
 		s.engine.board.Put(uplink.Evidence{Source: uplink.Source{Way: way(words[1:]), Kind: uplink.KindBFD}, Opinion: opinions[words[3]], Since: s.now, Reason: "told so"})
 		s.look()
 		return nil
+	case "session":
+		return s.session(words[1:])
 	case "taken":
 		return s.taken(words[1:])
 	case "fight":
@@ -91,6 +93,9 @@ func (s *scenario) expectation(words []string) error {
 		}
 		s.expect(got)
 		return nil
+	case "expect-sessions":
+		s.expect(s.speaker.asked())
+		return nil
 	case "expect-kernel":
 		s.kernel.Writes()
 		s.final = s.kernel.Text()
@@ -143,7 +148,7 @@ func (s *scenario) configure() error {
 		}
 		return nil // It was stopped; restart starts it.
 	}
-	s.engine.use(reload{config: c})
+	s.engine.use(reload{config: c, keys: readKeys(c)})
 	s.look()
 	return nil
 }
@@ -156,7 +161,8 @@ func (s *scenario) restart() {
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.engine = New(Options{
 		Config: s.config, Kernel: s.kernel, Log: slog.New(slog.DiscardHandler),
-		NewProber: func(probe.Config, func(probe.Report)) Prober { return idleProber{} },
+		NewProber:  func(probe.Config, func(probe.Report)) Prober { return idleProber{} },
+		NewSpeaker: s.newSpeaker,
 	})
 	s.engine.monitor = snapshots{s}
 	s.look()

@@ -39,6 +39,9 @@ var update = flag.Bool("update", false, "rewrite the expectations of the scenari
 //	neighbour NAME ADDRESS reachable|failed
 //	icmp UPLINK FAMILY up|down|unknown TARGET…
 //	bfd UPLINK FAMILY up|down|unknown
+//	session UPLINK FAMILY EVENT   what its BFD session notices: up, expired,
+//	                      told-down (by the peer), admin-down (of the peer),
+//	                      init
 //	taken ID NAME         a stranger has a next hop with an id of our range
 //	stranger del TEXT     somebody deletes our object whose ip command contains TEXT
 //	fight DURATION TEXT   somebody does so every 10 ms
@@ -49,6 +52,7 @@ var update = flag.Bool("update", false, "rewrite the expectations of the scenari
 //	expect-writes         the ops since the last look at them, in "| " lines
 //	expect-at-most N      no more than that many ops since then
 //	expect-verdicts       the verdicts of all ways, in "| " lines
+//	expect-sessions       what was asked of BFD since the last look, in "| " lines
 //	expect-kernel         everything in the kernel, in "| " lines
 type scenario struct {
 	t      *testing.T
@@ -65,6 +69,7 @@ type scenario struct {
 	routes  map[routeOf]netmon.Default
 	neigh   map[netmon.NeighbourKey]netmon.Neighbour
 	targets map[uplink.Way]map[netip.Addr]uplink.Target
+	speaker *speaker
 
 	// lenient skips the expectations but the last: a failed call shifts what
 	// happens when, not what comes of it.

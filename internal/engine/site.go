@@ -18,6 +18,8 @@ type site struct {
 	members []member
 	// interfaces counts the uplinks of each interface.
 	interfaces map[string]int
+	// keys are the authentication of BFD by uplink, set before the site is used.
+	keys map[string]keyRing
 }
 
 // member is one configured way.
@@ -33,6 +35,10 @@ type member struct {
 	// optional says that the configuration does not ask for this family: it is
 	// used if the host turns out to have it.
 	optional bool
+	// bfd is nil where no session is wanted; peer is the configured peer, the zero
+	// Addr for the gateway.
+	bfd  *config.BFD
+	peer netip.Addr
 }
 
 // newSite draws the conclusions of c. It is pure.
@@ -103,6 +109,7 @@ func newMember(u config.Uplink, f fib.Family) (member, bool) {
 		}
 	}
 	m.optional = !m.gateway.IsValid() && len(m.sources) == 0
+	m.wantBFD()
 	return m, true
 }
 

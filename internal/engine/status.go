@@ -62,6 +62,7 @@ func (e *Engine) Status() status.Status {
 		}
 		s.Uplinks = append(s.Uplinks, su)
 	}
+	e.addBFD(v, &s)
 	return s
 }
 

@@ -125,10 +125,16 @@ func (c *Client) explain(ctx context.Context, err error) error {
 			ErrNotRunning, c.socket)
 	case errors.As(err, &syntax), errors.As(err, &kind):
 		return fmt.Errorf("ask multihomed on %s: the answer is not a status: %w; is the daemon of the same version?", c.socket, err)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), closedUnasked(err):
 		return fmt.Errorf("%w on %s any more: it closed the connection, because it stops, restarts or has too many clients; ask again",
 			ErrNotRunning, c.socket)
 	default:
 		return fmt.Errorf("ask multihomed on %s: %w", c.socket, err)
 	}
+}
+
+// closedUnasked reports whether the daemon closed the connection before it was asked
+// anything, which net/http has no exported error for.
+func closedUnasked(err error) bool {
+	return strings.Contains(err.Error(), "http: server closed idle connection")
 }

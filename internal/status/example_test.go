@@ -31,6 +31,16 @@ func healthy() Status {
 			},
 		}
 	}
+	fiber4 := way("ipv4", "203.0.113.1", "203.0.113.2", 0.75)
+	fiber4.BFD = &BFD{
+		Mode: "async", Peer: "203.0.113.1", Local: "203.0.113.2", State: "up", Since: before(3 * day), Diagnostic: "none",
+		RemoteState: "up", RemoteDiagnostic: "none", LocalDiscriminator: 0x1234, RemoteDiscriminator: 0x5678,
+		TxInterval: 0.05, RxInterval: 0.05, DetectionTime: 0.15, Multiplier: 3, RemoteMultiplier: 3, Backoff: 1,
+		Sent: 5_184_000, Received: 5_183_990, LastReceived: before(20 * time.Millisecond), Ups: 1, WorstLateness: 0.0021, Auth: "meticulous-sha1",
+	}
+	fiber4.Evidence = append(fiber4.Evidence, Evidence{
+		Kind: "bfd", Opinion: "up", Since: before(3 * day), Reason: "up with 203.0.113.1, silence is noticed after 150ms",
+	})
 	return Status{
 		Version: "v0.1.0", Started: before(12 * day), Now: night, Config: "/etc/multihomed/multihomed.yaml", Ready: true,
 		Kernel: Kernel{
@@ -39,7 +49,7 @@ func healthy() Status {
 		},
 		Uplinks: []Uplink{
 			{Name: "fiber", Interface: "eth1", Weight: 3, Tier: 1, Table: 201, Mark: 0x100, Ways: []Way{
-				way("ipv4", "203.0.113.1", "203.0.113.2", 0.75), way("ipv6", "fe80::1", "2001:db8:1::2", 1),
+				fiber4, way("ipv6", "fe80::1", "2001:db8:1::2", 1),
 			}},
 			{Name: "dsl", Interface: "ppp0", Weight: 1, Tier: 1, Table: 202, Mark: 0x200, Ways: []Way{
 				way("ipv4", "", "198.51.100.7", 0.25),
@@ -71,14 +81,31 @@ func broken() Status {
 	}
 	fiber.Advice = &Advice{Redirects: 2, Unreachables: 17, Last: "host unreachable for 192.0.2.1", LastAt: before(time.Second)}
 
+	fiber.Evidence[4] = Evidence{
+		Kind: "bfd", Opinion: "down", Since: before(133 * time.Second),
+		Reason: "nothing heard from 203.0.113.1 any more (detection time expired)",
+	}
+	b := fiber.BFD
+	b.State, b.Since, b.Diagnostic, b.Failures, b.TxInterval = "down", before(133*time.Second), "detection time expired", 1, 1
+	b.Polling, b.Dropped = true, map[string]uint64{"ttl": 4, "auth-digest": 12}
+
 	held := &s.Uplinks[0].Ways[1]
+	held.BFD = &BFD{
+		Mode: "echo", Peer: "fe80::1", Local: "2001:db8:1::2", EchoSource: "2001:db8:7::7", State: "up", Since: before(4 * time.Second),
+		TxInterval: 0.02, DetectionTime: 0.1, Multiplier: 5, Backoff: 1, Sent: 200, Received: 199, Ups: 2, Failures: 2, RTT: 0.0043, Auth: "none",
+	}
+	held.Evidence = append(held.Evidence, Evidence{
+		Kind: "bfd", Opinion: "up", Since: before(4 * time.Second), Reason: "up with fe80::1, silence is noticed after 100ms",
+	})
 	held.Verdict, held.Role, held.Since, held.Share = "held", "none", before(4*time.Second), 0
 	held.Reasons = []string{"the evidence has been good for 4s, 10s are wanted"}
 
 	dsl := &s.Uplinks[1].Ways[0]
 	dsl.Verified, dsl.Share, dsl.Since = false, 1, before(12*day)
 	dsl.Reasons = []string{"the kernel can send this way and nothing speaks against it"}
+	dsl.BFD = &BFD{Mode: "async", Multihop: true, State: BFDClosed, Auth: "sha1", Multiplier: 3, Problem: "not opened: open /etc/bfd.key: no such file"}
 	dsl.Evidence = []Evidence{
+		{Kind: "bfd", Opinion: "unknown", Reason: "not opened: open /etc/bfd.key: no such file"},
 		{Kind: "link", Opinion: "up", Since: before(12 * day), Reason: "carrier"},
 		{Kind: "icmp", Opinion: "unknown", Reason: "open probe socket: operation not permitted"},
 	}

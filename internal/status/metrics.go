@@ -181,6 +181,9 @@ func (m emitter) way(uplink string, w Way) {
 			m.gauge(descs.loss, t.Loss, target...)
 		}
 	}
+	if w.BFD != nil {
+		m.bfd(w.BFD, way)
+	}
 	if a := w.Advice; a != nil {
 		m.count(descs.redirects, a.Redirects, way...)
 		m.count(descs.unreachables, a.Unreachables, way...)

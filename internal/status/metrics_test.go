@@ -95,6 +95,17 @@ func TestMetrics_values(t *testing.T) {
 		"multihomed_target_rtt_seconds{family=ipv4,target=192.0.2.1,uplink=fiber}":          0.0042,
 		"multihomed_target_loss_ratio{family=ipv4,target=192.0.2.1,uplink=fiber}":           1,
 		"multihomed_target_loss_ratio{family=ipv6,target=2001:db8:f::82,uplink=fiber}":      0.05,
+		"multihomed_bfd_state{family=ipv4,state=down,uplink=fiber}":                         1,
+		"multihomed_bfd_state{family=ipv4,state=up,uplink=fiber}":                           0,
+		"multihomed_bfd_state{family=ipv4,state=closed,uplink=dsl}":                         1,
+		"multihomed_bfd_ups_total{family=ipv6,uplink=fiber}":                                2,
+		"multihomed_bfd_failures_total{" + fiber4 + "}":                                     1,
+		"multihomed_bfd_packets_total{direction=sent," + fiber4 + "}":                       5184000,
+		"multihomed_bfd_packets_total{direction=received," + fiber4 + "}":                   5183990,
+		"multihomed_bfd_dropped_total{family=ipv4,reason=auth-digest,uplink=fiber}":         12,
+		"multihomed_bfd_detection_time_seconds{" + fiber4 + "}":                             0.15,
+		"multihomed_bfd_rtt_seconds{family=ipv6,uplink=fiber}":                              0.0043,
+		"multihomed_bfd_worst_lateness_seconds{" + fiber4 + "}":                             0.0021,
 		"multihomed_gateway_redirects_total{" + fiber4 + "}":                                2,
 		"multihomed_gateway_unreachables_total{" + fiber4 + "}":                             17,
 	} {
@@ -106,6 +117,8 @@ func TestMetrics_values(t *testing.T) {
 		"multihomed_target_rtt_seconds{family=ipv4,target=192.0.2.2,uplink=fiber}",
 		"multihomed_evidence_timestamp_seconds{family=ipv4,kind=icmp,uplink=dsl}",
 		"multihomed_gateway_redirects_total{family=ipv4,uplink=dsl}",
+		"multihomed_bfd_rtt_seconds{" + fiber4 + "}",
+		"multihomed_bfd_detection_time_seconds{family=ipv4,uplink=dsl}",
 	} {
 		if v, ok := got[absent]; ok {
 			t.Errorf("%s: got %v, want none: it is not known", absent, v)

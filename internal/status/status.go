@@ -70,6 +70,8 @@ type Way struct {
 	Gateway  string     `json:"gateway,omitempty"`
 	Sources  []string   `json:"sources,omitempty"`
 	Evidence []Evidence `json:"evidence"`
+	// BFD is the session of the way, where one is wanted.
+	BFD *BFD `json:"bfd,omitempty"`
 	// Advice is what the gateway told by ICMP (RFC 1122 section 3.3.1.4).
 	Advice *Advice `json:"advice,omitempty"`
 }

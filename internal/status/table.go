@@ -241,6 +241,7 @@ func (t *table) details(w Way) {
 		t.prose(fmt.Sprintf("%s%s %s  %s  ", indent, pad(ascii(e.Kind), len("neighbour")),
 			t.paint(colour(e.Opinion), pad(ascii(e.Opinion), len("unknown"))), pad(t.age(e.Since), ageWidth)), e.Reason)
 		t.targets(e.Targets)
+		t.session(e, w.BFD)
 	}
 	if a := w.Advice; a != nil && (a.Redirects > 0 || a.Unreachables > 0) {
 		text := fmt.Sprintf("the gateway sent %d redirects and %d unreachables", a.Redirects, a.Unreachables)

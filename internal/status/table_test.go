@@ -98,6 +98,8 @@ func TestTable_neverPassesControlCharacters(t *testing.T) {
 	w := &u.Ways[0]
 	w.Verdict, w.Role, w.Family, w.Gateway, w.Sources, w.Reasons = evil, evil, evil, evil, []string{evil}, []string{evil}
 	w.Advice.Last = evil
+	w.BFD = &BFD{Mode: evil, Peer: evil, State: evil, Diagnostic: evil, Problem: evil, Auth: evil, Dropped: map[string]uint64{evil: 1}}
+	s.Uplinks[0].Ways[1].BFD.Problem = evil
 	w.Evidence = []Evidence{{Kind: evil, Opinion: evil, Reason: evil, Targets: []Target{{Address: evil, Opinion: evil, Reason: evil}}}}
 	got := render(t, s, TableOptions{Width: 80})
 	for _, r := range got {
