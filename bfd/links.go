@@ -33,31 +33,48 @@ func (d devices) close() {
 	}
 }
 
-// look returns the interface of that name, with index 0 if there is none. An error
-// says nothing about the interface.
-func (d devices) look(name string) (device, error) {
-	dev := device{name: name}
-	request, err := unix.NewIfreq(name)
-	if err != nil {
-		return dev, fmt.Errorf("look up interface %s: %w", name, err)
+// sight is an interface and what is kept for looking at it again.
+type sight struct {
+	device
+	// words say what is wrong with it.
+	words   string
+	request *unix.Ifreq
+	// round is when it was looked at, changed whether it was another before.
+	round   uint
+	changed bool
+}
+
+// look brings s up to date. An error says nothing about the interface, and changes
+// nothing.
+func (s *sight) look(d devices) error {
+	if s.name == "" {
+		return nil
 	}
-	err = unix.IoctlIfreq(d.fd, unix.SIOCGIFINDEX, request)
-	if errors.Is(err, unix.ENODEV) {
-		return dev, nil
-	}
-	if err != nil {
-		return dev, fmt.Errorf("look up interface %s: %w", name, err)
-	}
-	index := int(request.Uint32())
-	if err := unix.IoctlIfreq(d.fd, unix.SIOCGIFFLAGS, request); err != nil {
-		if errors.Is(err, unix.ENODEV) {
-			return dev, nil
+	if s.request == nil {
+		var err error
+		if s.request, err = unix.NewIfreq(s.name); err != nil {
+			return fmt.Errorf("look up interface %s: %w", s.name, err)
 		}
-		return dev, fmt.Errorf("look up flags of interface %s: %w", name, err)
 	}
-	flags := request.Uint16()
-	dev.index, dev.up, dev.running = index, flags&unix.IFF_UP != 0, flags&unix.IFF_RUNNING != 0
-	return dev, nil
+	dev := device{name: s.name}
+	err := unix.IoctlIfreq(d.fd, unix.SIOCGIFINDEX, s.request)
+	if err == nil {
+		dev.index = int(s.request.Uint32())
+		err = unix.IoctlIfreq(d.fd, unix.SIOCGIFFLAGS, s.request)
+	}
+	switch {
+	case errors.Is(err, unix.ENODEV):
+		dev.index = 0
+	case err != nil:
+		return fmt.Errorf("look up interface %s: %w", s.name, err)
+	default:
+		flags := s.request.Uint16()
+		dev.up, dev.running = flags&unix.IFF_UP != 0, flags&unix.IFF_RUNNING != 0
+	}
+	if dev != s.device || s.words == "" {
+		s.device, s.words = dev, dev.problem()
+	}
+	return nil
 }
 
 // problem says what keeps packets from passing, "" if nothing is known to.

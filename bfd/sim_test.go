@@ -436,3 +436,10 @@ func (e *end) reconfigure(change func(*Config)) {
 		e.w.tb.Fatal(err)
 	}
 }
+
+// stats is what a speaker would tell of the table.
+func (t *table) stats() Stats {
+	st, dropped := t.counts()
+	st.Dropped = counted(&dropped)
+	return st
+}

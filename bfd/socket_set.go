@@ -22,6 +22,8 @@ type path struct {
 	waiting bool
 	retryAt instant
 	delay   time.Duration
+	// ended and up are what the session was when it was looked at.
+	ended, up bool
 	// brokenAt is when its sockets failed last.
 	brokenAt instant
 	// taken: another program has the port.
@@ -46,12 +48,14 @@ func (s *controlSocket) astray() bool { return s.lost }
 // sockets are all that a speaker has. They belong to its thread; only what reaches
 // into the table takes the lock.
 type sockets struct {
-	speaker   *Speaker
-	poller    *poller
-	clock     *clock
-	devices   devices
-	ports     *ports
-	seen      map[string]device
+	speaker *Speaker
+	poller  *poller
+	clock   *clock
+	devices devices
+	ports   *ports
+	// seen is the interfaces that sessions name, as they were at the last round.
+	seen      map[string]*sight
+	round     uint
 	paths     map[*session]*path
 	receivers map[receiverKey]*receiver
 	byFD      map[int32]*receiver
@@ -79,7 +83,7 @@ func newSockets(s *Speaker, p *poller, c *clock) (*sockets, error) {
 		return nil, err
 	}
 	return &sockets{
-		speaker: s, poller: p, clock: c, devices: d, ports: newPorts(newRandom()), seen: map[string]device{}, tryAt: never,
+		speaker: s, poller: p, clock: c, devices: d, ports: newPorts(newRandom()), seen: map[string]*sight{}, tryAt: never,
 		paths: map[*session]*path{}, receivers: map[receiverKey]*receiver{}, byFD: map[int32]*receiver{},
 		owners: newOwners(p),
 	}, nil
@@ -189,7 +193,7 @@ func (k *sockets) connect(p *path) (done bool) {
 			t.attach(p.session, p.index, p.outlet)
 			p.session.problem = p.problem
 		})
-		k.tell(p, k.seen[p.conf.Interface].problem())
+		k.tell(p, k.sight(p.conf.Interface).words)
 		return true
 	}
 	p.delay = min(max(retryDelay, p.delay*3/2), retryLimit)
@@ -216,13 +220,12 @@ func (missing) Unwrap() error   { return errNoDevice }
 func (k *sockets) prepare(p *path) (err error) {
 	index := 0
 	if p.conf.Interface != "" {
-		dev, err := k.devices.look(p.conf.Interface)
-		if err != nil {
+		dev := k.sight(p.conf.Interface)
+		if err := dev.look(k.devices); err != nil {
 			return err
 		}
-		k.seen[dev.name] = dev
 		if dev.index == 0 {
-			return missing{dev}
+			return missing{dev.device}
 		}
 		index = dev.index
 	}
@@ -327,85 +330,95 @@ func (k *sockets) interrupt(p *path, problem string, at instant) {
 }
 
 // look follows the interfaces, and lets go of sessions that ended. It is called once a
-// second, and when something seems to be wrong.
+// second, and when something seems to be wrong. It allocates nothing unless something
+// changed: who allocates has to help the garbage collector, however long that takes.
 func (k *sockets) look(now instant) {
-	var ended, up, down []*path
 	k.speaker.locked(func(*table) {
 		for _, p := range k.paths {
-			switch {
-			case p.session.place == removed:
-				ended = append(ended, p)
-			case p.session.core.state == Up:
-				up = append(up, p)
-			default:
-				down = append(down, p)
-			}
+			p.ended, p.up = p.session.place == removed, p.session.core.state == Up
 		}
 	})
-	for _, p := range ended {
-		k.release(p)
-	}
-	changed := k.lookAtDevices()
 	for _, p := range k.paths {
-		dev := k.seen[p.conf.Interface]
-		switch {
-		case !p.attached:
-			if p.receiver != nil && p.receiver.broken {
-				k.leave(p)
-			}
-			if changed[p.conf.Interface] || p.taken && k.owners.news(p.receiverKey()) {
-				k.wait(p, now)
-			}
-		case p.conf.Interface != "" && dev.index != p.index:
-			k.interrupt(p, dev.problem(), now)
-		case p.receiver.broken:
-			at := now
-			if p.brokenAt != 0 && now-p.brokenAt < retryLimit {
-				at += retryDelay
-			}
-			p.brokenAt = now
-			k.interrupt(p, p.receiver.trouble.Error(), at)
-		case p.outlet.astray():
-			k.wait(p, now)
+		if p.ended {
+			k.release(p)
 		}
 	}
-	for _, p := range up {
-		if p.attached {
-			k.tell(p, "")
-		}
+	k.lookAtDevices()
+	for _, p := range k.paths {
+		k.lookAt(p, now)
 	}
-	for _, p := range down {
-		if !p.attached {
-			continue
+}
+
+// lookAt does what the state of its interface and its sockets asks for.
+func (k *sockets) lookAt(p *path, now instant) {
+	dev := k.sight(p.conf.Interface)
+	switch {
+	case !p.attached:
+		if p.receiver != nil && p.receiver.broken {
+			k.leave(p)
 		}
-		k.tell(p, k.seen[p.conf.Interface].problem())
-		if !p.conf.Local.IsValid() {
-			// The kernel chose our address, and might choose another one now.
+		if dev.changed || p.taken && k.owners.news(p.receiverKey()) {
 			k.wait(p, now)
 		}
+		return
+	case p.conf.Interface != "" && dev.index != p.index:
+		k.interrupt(p, dev.words, now)
+		return
+	case p.receiver.broken:
+		at := now
+		if p.brokenAt != 0 && now-p.brokenAt < retryLimit {
+			at += retryDelay
+		}
+		p.brokenAt = now
+		k.interrupt(p, p.receiver.trouble.Error(), at)
+		return
+	case p.outlet.astray():
+		k.wait(p, now)
+	}
+	if p.up {
+		k.tell(p, "")
+		return
+	}
+	k.tell(p, dev.words)
+	if !p.conf.Local.IsValid() {
+		// The kernel chose our address, and might choose another one now.
+		k.wait(p, now)
 	}
 }
 
 func (p *path) receiverKey() receiverKey { return p.conf.receiver(p.index) }
 
-// lookAtDevices looks at each interface that a session names, and returns which are
-// not as they were. What could not be looked at is as it was.
-func (k *sockets) lookAtDevices() (changed map[string]bool) {
-	current := map[string]device{}
-	changed = map[string]bool{}
+// sight returns what is known of an interface, which is looked at if it is not known.
+func (k *sockets) sight(name string) *sight {
+	s := k.seen[name]
+	if s == nil {
+		s = &sight{device: device{name: name}}
+		k.seen[name] = s
+		// An error says nothing: it is not there until it is seen.
+		_ = s.look(k.devices) //nolint:errcheck // see above
+	}
+	return s
+}
+
+// lookAtDevices looks at each interface that a session names, and forgets the others.
+func (k *sockets) lookAtDevices() {
+	k.round++
 	for _, p := range k.paths {
-		name := p.conf.Interface
-		if _, done := current[name]; done || name == "" {
+		s := k.sight(p.conf.Interface)
+		if s.round == k.round {
 			continue
 		}
-		dev, err := k.devices.look(name)
-		if err != nil {
-			dev = k.seen[name]
-		}
-		current[name], changed[name] = dev, dev != k.seen[name]
+		s.round = k.round
+		before := s.device
+		// What could not be looked at is as it was.
+		_ = s.look(k.devices) //nolint:errcheck // see above
+		s.changed = s.device != before
 	}
-	k.seen = current
-	return changed
+	for name, s := range k.seen {
+		if s.round != k.round {
+			delete(k.seen, name)
+		}
+	}
 }
 
 // tell shows and logs a problem once.

@@ -231,7 +231,9 @@ func (s *Speaker) Open(c Config, notify func(Event)) (*Session, error) {
 
 // Stats returns a snapshot.
 func (s *Speaker) Stats() (st Stats) {
-	s.locked(func(t *table) { st = t.stats() })
+	var dropped [drops]uint64
+	s.locked(func(t *table) { st, dropped = t.counts() })
+	st.Dropped = counted(&dropped)
 	return st
 }
 
