@@ -395,7 +395,7 @@ func (k *sockets) sight(name string) *sight {
 		s = &sight{device: device{name: name}}
 		k.seen[name] = s
 		// An error says nothing: it is not there until it is seen.
-		_ = s.look(k.devices) //nolint:errcheck // see above
+		_ = s.look(k.devices)
 	}
 	return s
 }
@@ -411,7 +411,7 @@ func (k *sockets) lookAtDevices() {
 		s.round = k.round
 		before := s.device
 		// What could not be looked at is as it was.
-		_ = s.look(k.devices) //nolint:errcheck // see above
+		_ = s.look(k.devices)
 		s.changed = s.device != before
 	}
 	for name, s := range k.seen {

@@ -183,9 +183,10 @@ const (
 	// DropEchoTest: an echo packet of the self-test, which tells why others do
 	// not come back and says nothing for the path.
 	DropEchoTest
-
-	drops // how many there are
 )
+
+// drops is how many reasons there are.
+const drops = int(DropEchoTest) + 1
 
 var dropWords = [drops]string{
 	DropNone:            "none",
@@ -216,7 +217,7 @@ var dropWords = [drops]string{
 
 // String returns the word that status and metrics use.
 func (d Drop) String() string {
-	if d < drops {
+	if int(d) < drops {
 		return dropWords[d]
 	}
 	panic(fmt.Sprintf("bfd: unhandled drop %d", uint8(d)))

@@ -262,6 +262,7 @@ func (r *rig) carrier(f *lab.Flows, n int) string {
 }
 
 func benchmarkSilentCut(b *testing.B, uplinks int, interval time.Duration) {
+	b.Helper()
 	// The far ends live here, beside the traffic: they have to be in time as well.
 	engine.TuneRuntime()
 	var isps []lab.ISP
