@@ -109,6 +109,10 @@ func (s *Speaker) Run(ctx context.Context) error {
 		return fmt.Errorf("run speaker: %w", err)
 	}
 	defer leave()
+	// Its end comes after that of the sockets: they do not wait for whoever reads the
+	// log.
+	go s.journal.run()
+	defer s.journal.close()
 	calm := s.hurry()
 	defer calm()
 	p, err := newPoller()
@@ -128,9 +132,6 @@ func (s *Speaker) Run(ctx context.Context) error {
 	s.setPoller(p)
 	stop := context.AfterFunc(ctx, s.wake)
 	defer stop()
-	go s.journal.run()
-	// First of all that is deferred: the sockets do not wait for whoever reads the log.
-	defer s.journal.close()
 	l.run(ctx)
 	return nil
 }
