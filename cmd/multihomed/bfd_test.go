@@ -82,6 +82,12 @@ func (r *rig) opinion(name, family, kind string) string {
 // and returns the longest outage of any flow.
 func (r *rig) silentCut(f *lab.Flows, isp string) time.Duration {
 	r.t.Helper()
+	a, err := r.site.Access(isp)
+	r.must(err)
+	tap, err := lab.NewTap(a.Host, a.FarDevice)
+	r.must(err)
+	r.wait(isp+" carries traffic", func() bool { return len(tap.Seen(f)) > 0 })
+	r.must(tap.Close())
 	cut := time.Now()
 	r.must(r.site.Silence(isp, true))
 	r.role(isp, "standby")
