@@ -190,7 +190,7 @@ func TestBFD_RX_07_BFD_RX_09_BFD_RX_11(t *testing.T) {
 }
 
 // The discriminator alone tells the session, whatever the source.
-func TestBFD_RX_08_BFD_RX_10_BFD_SH_11_BFD_SH_15(t *testing.T) {
+func TestBFD_RX_08_KnownByDiscriminator(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := newRig(t, f.asyncConf())
 		r.bring(Up)

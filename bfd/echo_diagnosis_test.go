@@ -220,9 +220,9 @@ func TestBFD_UE_21_OneSessionWithANeighbour(t *testing.T) {
 	})
 }
 
-// TestBFD_UE_02_BFD_UE_03_Configuration: one hop, and addresses that a neighbour
+// TestBFD_UE_02_Configuration: one hop, and addresses that a neighbour
 // forwards.
-func TestBFD_UE_02_BFD_UE_03_Configuration(t *testing.T) {
+func TestBFD_UE_02_Configuration(t *testing.T) {
 	inEchoFamilies(t, func(t *testing.T, conf Config) {
 		if err := conf.Validate(); err != nil {
 			t.Fatal(err)

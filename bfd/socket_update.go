@@ -1,28 +1,31 @@
 package bfd
 
-import (
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
-// What can change while a session keeps its sockets, and its source port with them.
+// What can change while a session keeps its sockets, and its source port with them. A
+// mark that is refused stays to be set by the next update.
 
 func (s *controlSocket) update(conf Config) error {
-	before := s.conf.Mark
-	s.conf = conf
-	return setMark(s.fd, before, conf.Mark)
+	mark, err := setMark(s.fd, s.conf.Mark, conf.Mark)
+	s.conf, s.conf.Mark = conf, mark
+	return err
 }
 
 func (s *echoSocket) update(conf Config) error {
-	before := s.conf.Mark
-	s.conf = conf
+	mark, err := setMark(s.fd, s.conf.Mark, conf.Mark)
+	s.conf, s.conf.Mark = conf, mark
 	s.main = newFrame(conf.EchoSource, conf.Local, s.port)
-	return setMark(s.fd, before, conf.Mark)
+	return err
 }
 
-// setMark needs CAP_NET_ADMIN or CAP_NET_RAW, so it is called only for a change.
-func setMark(fd int, before, mark uint32) error {
+// setMark returns the mark that the socket has then. It needs CAP_NET_ADMIN or
+// CAP_NET_RAW, so it does nothing where nothing changes.
+func setMark(fd int, before, mark uint32) (uint32, error) {
 	if before == mark {
-		return nil
+		return mark, nil
 	}
-	return setOptions(fd, []option{{unix.SOL_SOCKET, unix.SO_MARK, int(mark), "set mark"}})
+	if err := setOptions(fd, []option{{unix.SOL_SOCKET, unix.SO_MARK, int(mark), "set mark"}}); err != nil {
+		return before, err
+	}
+	return mark, nil
 }

@@ -112,7 +112,7 @@ func (l *lines) about(message string) (some []string) {
 
 // Ten thousand bad packets are all counted, and told of once; a session beside them
 // stays up and its packets are taken.
-func TestBFD_RX_27_BFD_PKT_16_Flood(t *testing.T) {
+func TestBFD_RX_27_Flood(t *testing.T) {
 	s := newSite(t)
 	hostL, hostR := s.wire()
 	log := &lines{Handler: slog.DiscardHandler}
