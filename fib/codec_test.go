@@ -171,7 +171,7 @@ var golden = []struct {
 	},
 	{
 		"LNX_NH_17 the reserved fields of a group are 0",
-		Op{Add, Group{ID: 20, Type: GroupResilient, Buckets: 120, IdleTimer: 15 * time.Second, UnbalancedTimer: 70 * time.Second, Members: []Member{{10, 255, true}, {12, 1, true}}}, 133},
+		Op{Add, Group{ID: 20, Type: GroupResilient, Buckets: 120, IdleTimer: 15 * time.Second, UnbalancedTimer: 70 * time.Second, Members: []Member{{10, 255, true, false}, {12, 1, true, false}}}, 133},
 		`58000000 6800 0506 05000000 00000000
 		 00 00 85 00 00000000
 		 0800 0100 14000000
@@ -287,14 +287,14 @@ func TestEncodeRefuses(t *testing.T) {
 		"device if0 has no index":               NextHop{ID: 1, Family: IPv4},
 		"gateway 2001:db8::1 is not of family":  NextHop{ID: 1, Family: IPv4, Device: dev, Gateway: v6.gateway},
 		"gateway ::ffff:192.0.2.1 is not of":    NextHop{ID: 1, Family: IPv4, Device: dev, Gateway: netip.AddrFrom16(v4.gateway.As16())},
-		"group type is not set":                 Group{ID: 1, Members: []Member{{1, 1, false}}},
+		"group type is not set":                 Group{ID: 1, Members: []Member{{1, 1, false, false}}},
 		"a group of 0 members":                  Group{ID: 1, Type: GroupResilient},
 		"a group of 9000 members":               Group{ID: 1, Type: GroupHashThreshold, Members: make([]Member, 9000)},
-		"member 7: weight 0 is not in 1..256":   Group{ID: 1, Type: GroupHashThreshold, Members: []Member{{7, 0, false}}},
-		"member 7: weight 257 is not in 1..256": Group{ID: 1, Type: GroupHashThreshold, Members: []Member{{7, 257, false}}},
-		"a resilient group without buckets":     Group{ID: 1, Type: GroupResilient, Members: []Member{{7, 1, false}}},
-		"idle timer -1s does not fit":           Group{ID: 1, Type: GroupResilient, Buckets: 1, Members: []Member{{7, 1, false}}, IdleTimer: -time.Second},
-		"unbalanced timer":                      Group{ID: 1, Type: GroupResilient, Buckets: 1, Members: []Member{{7, 1, false}}, UnbalancedTimer: 1 << 62},
+		"member 7: weight 0 is not in 1..256":   Group{ID: 1, Type: GroupHashThreshold, Members: []Member{{7, 0, false, false}}},
+		"member 7: weight 257 is not in 1..256": Group{ID: 1, Type: GroupHashThreshold, Members: []Member{{7, 257, false, false}}},
+		"a resilient group without buckets":     Group{ID: 1, Type: GroupResilient, Members: []Member{{7, 1, false, false}}},
+		"idle timer -1s does not fit":           Group{ID: 1, Type: GroupResilient, Buckets: 1, Members: []Member{{7, 1, false, false}}, IdleTimer: -time.Second},
+		"unbalanced timer":                      Group{ID: 1, Type: GroupResilient, Buckets: 1, Members: []Member{{7, 1, false, false}}, UnbalancedTimer: 1 << 62},
 		"destination is not a prefix":           route(func(r *Route) { r.Dst = netip.Prefix{} }),
 		"has bits behind its length":            route(func(r *Route) { r.Dst = netip.PrefixFrom(v6.source, 64) }),
 		"table is not set":                      route(func(r *Route) { r.Table = 0 }),

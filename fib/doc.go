@@ -42,11 +42,47 @@
 // (Documentation/networking/nexthop-group-resilient.rst, "Migration of
 // buckets").
 //
+// A way that drains ([Member.Draining]) is the opposite case: it keeps its active
+// object with a share that rounds to nothing, so that the buckets in use stay with
+// it and the idle ones leave. [Netlink.Buckets] tells how many it still has.
+//
+// # Bulk
+//
+// The small state is computed whole and compared whole. The routes that a routing
+// protocol brings are too many for that, and change by increments: [Bulk] keeps
+// them in a table and under a protocol number of their own, and never looks at
+// anything else.
+//
+//	Bulk.Set(prefix -> group) ──▶ entries, 16 octets each ──▶ queue ── BulkKernel.ApplyBulk
+//	Bulk.Groups(group -> kernel id) ─┘          BulkKernel.ListBulk ──┘ look, repair
+//
+// A route leads to a group, by the id that Desired gives it, and a failover changes
+// what the group holds: it is one write of the Writer, however many routes lead
+// there. The two meet in the groups only. Whoever drives both calls, in this order
+// and on one goroutine: [Bulk.InUse], whose groups are part of Desired until it
+// names them no more; [Writer.Sync]; [Bulk.Groups] with [Writer.GroupIDs], after each
+// Sync; and [Bulk.Invalidate] when a Sync had to make a group again, because the
+// routes of the one before went with it. A group that InUse leaves out is led to no
+// more until Groups has named it again, so it can be removed without a race.
+//
+// What is there and has not been told of is left alone until [Bulk.Sweep]: that is a
+// restart, or after [Bulk.Unclaim] the restart of whoever calls Set. Routes of ours
+// are created only where nothing is, replaced in place where ours are, and removed by
+// protocol and metric. What the kernel refuses is tried again when groups change, or
+// after a second to a minute, and stands in no other route's way. The table is read at
+// the start, when somebody says that it may differ, and every ten minutes.
+//
+// Bulk writes go out 64 at a time over sockets of their own, and hold back while an
+// Apply is at work. [Netlink.Watch] hears nothing of them. While Watch listens,
+// [Netlink.List] reads only the tables that can have routes of the small state.
+//
 // # Goroutines and blocking
 //
 // [Writer] has none and is not safe for concurrent use. [Netlink.Watch] and
-// [Keep] run on the goroutine of their caller and return when the context ends;
-// both survive lost events (ENOBUFS) and interrupted dumps (NLM_F_DUMP_INTR) by
+// [Keep] run on the goroutine of their caller and return when the context ends,
+// and so does [Bulk.Run]. [Bulk.Set] waits while 200,000 prefixes are unwritten; the
+// other methods of Bulk wait for a lock that is held for some 100 µs at a time. All
+// survive lost events (ENOBUFS) and interrupted dumps (NLM_F_DUMP_INTR) by
 // reading again. Kernel calls block for the time of one netlink exchange,
 // bounded by a receive timeout.
 //

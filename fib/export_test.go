@@ -40,3 +40,18 @@ func (l *Limiter) Next() time.Time { return l.l.next() }
 
 // Spend is spend.
 func (l *Limiter) Spend(now time.Time) { l.l.spend(now) }
+
+// ParkedKeys returns how many keys are kept for prefixes that wait for a group.
+func (b *Bulk) ParkedKeys(group uint32) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i, _ := b.groups.offset(group)
+	return len(b.groups.get(i).parked)
+}
+
+// Entries returns how many prefixes are remembered.
+func (b *Bulk) Entries() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.routes.v4) + len(b.routes.v6)
+}

@@ -131,7 +131,7 @@ func (l *lowering) lowerGroups() {
 		if !l.claim("group", g.ID, 1) {
 			continue
 		}
-		active, standby := l.members(g)
+		active, draining, standby := l.members(g)
 		if len(active) == 0 {
 			if len(g.Members) > 0 {
 				l.problem("group %d has no usable member", g.ID)
@@ -144,90 +144,13 @@ func (l *lowering) lowerGroups() {
 		}
 		g = g.normal()
 		if g.Type == GroupResilient {
-			active = scaled(active, maxKernelWeight)
-			active = append(active, standbys(active, standby, int(g.Buckets))...)
+			active = withoutBuckets(scaled(active, maxKernelWeight), draining, standby, int(g.Buckets))
 		} else if l.actual.Capabilities.NextHops {
 			active = capped(active)
 		}
 		g.Members = active
 		l.groups[g.ID] = g
 	}
-}
-
-// members splits the members of g that can be had by role. Where no active one
-// is left the standbys become active.
-func (l *lowering) members(g Group) (active, standby []Member) {
-	for _, m := range g.Members {
-		if m.Weight < 1 || m.Weight > MaxWeight {
-			l.problem("weight %d of member %d of group %d is not in 1..%d", m.Weight, m.NextHop, g.ID, MaxWeight)
-			m.Weight = min(max(m.Weight, 1), MaxWeight)
-		}
-		if _, ok := l.hops[m.NextHop]; !ok {
-			continue
-		}
-		if m.Standby {
-			m.Standby = false
-			standby = append(standby, m)
-		} else {
-			active = append(active, m)
-		}
-	}
-	if len(active) == 0 {
-		return standby, nil
-	}
-	return active, standby
-}
-
-// maxKernelWeight is the largest weight in a group: the kernel's field holds
-// weight-1 in a byte and refuses 255 (net/ipv4/nexthop.c nh_check_attr_group,
-// before Linux 6.12).
-const maxKernelWeight = 255
-
-// scaled returns members with their weights stretched so that the largest is
-// top: the larger the weights, the smaller the share of a standby of weight 1.
-func scaled(members []Member, top int) []Member {
-	largest := 0
-	for _, m := range members {
-		largest = max(largest, m.Weight)
-	}
-	out := slices.Clone(members)
-	for i := range out {
-		out[i].Weight = max(1, (out[i].Weight*top+largest/2)/largest)
-	}
-	return out
-}
-
-// capped returns members as they are if the kernel takes their weights, and
-// scaled down otherwise.
-func capped(members []Member) []Member {
-	for _, m := range members {
-		if m.Weight > maxKernelWeight {
-			return scaled(members, maxKernelWeight)
-		}
-	}
-	return members
-}
-
-// standbys returns as many of the standbys, best first, as get no bucket
-// whichever of the active members survive. The smallest active member alone is
-// the worst case. The kernel gives the first members
-// DIV_ROUND_CLOSEST(buckets*W, W+k) buckets (nh_res_group_rebalance), which is
-// all of them exactly if (W+k)/2 >= buckets*k, in integers.
-func standbys(active, standby []Member, buckets int) []Member {
-	smallest := active[0].Weight
-	for _, m := range active {
-		smallest = min(smallest, m.Weight)
-	}
-	k := len(standby)
-	for k > 0 && (smallest+k)/2 < buckets*k {
-		k--
-	}
-	out := slices.Clone(standby[:k])
-	for i := range out {
-		out[i].NextHop += twin
-		out[i].Weight = 1
-	}
-	return out
 }
 
 // lowerNextHops gives each next hop its kernel id, and a standby twin if the

@@ -34,14 +34,22 @@ type Netlink struct {
 	// reading guards the socket of List.
 	reading sync.Mutex
 	reader  line
+	bulk    bulkKernel
+	// urgent holds bulk writes back while Apply is at work.
+	urgent precedence
 
 	// shared guards what Watch takes from Apply and List.
 	shared sync.Mutex
-	// port is the port id of writer: events that carry it are echoes of our own
-	// writes.
-	port uint32
+	// port is the port id of writer, bulkPort that of the bulk writer: events that
+	// carry one of them are echoes of our own writes.
+	port, bulkPort uint32
+	// bulkTables are those of bulk routes, with the foreign defaults that were found
+	// there when such a table was last read.
+	bulkTables map[uint32][]Intruder
 	// tables are those that hold, or held since the last List, routes of ours.
 	tables map[uint32]bool
+	// scope says whether tables are all that can have some.
+	scope scope
 	// names caches the names of devices; see nameDevices.
 	names map[int]string
 }
@@ -80,8 +88,8 @@ func OpenNetlink(opts ...NetlinkOption) (*Netlink, error) {
 	}
 	k := newNetlink(ns.socket, opts...)
 	k.ns = ns
-	// Watch must know this port from the start.
-	if err := k.open(&k.writer); err != nil {
+	// Watch must know these ports from the start.
+	if err := errors.Join(k.open(&k.writer), k.open(&k.bulk.writer)); err != nil {
 		return nil, errors.Join(fmt.Errorf("open netlink: %w", err), k.Close())
 	}
 	if !k.forced {
@@ -96,7 +104,8 @@ func OpenNetlink(opts ...NetlinkOption) (*Netlink, error) {
 func newNetlink(connect func(socketOptions) (wire, uint32, error), opts ...NetlinkOption) *Netlink {
 	k := &Netlink{
 		log: slog.Default(), timeout: defaultTimeout, connect: connect,
-		tables: map[uint32]bool{}, names: map[int]string{},
+		tables: map[uint32]bool{}, names: map[int]string{}, bulkTables: map[uint32][]Intruder{},
+		scope: scope{fresh: map[uint32]bool{}},
 	}
 	for _, opt := range opts {
 		opt(k)
@@ -104,14 +113,18 @@ func newNetlink(connect func(socketOptions) (wire, uint32, error), opts ...Netli
 	return k
 }
 
-// Close closes the sockets and lets go of the namespace. It waits for a running
-// List or Apply. End Watch first.
+// Close closes the sockets and lets go of the namespace. It waits for a running List
+// or Apply. End Watch first.
 func (k *Netlink) Close() error {
 	k.writing.Lock()
 	defer k.writing.Unlock()
 	k.reading.Lock()
 	defer k.reading.Unlock()
-	errs := []error{k.writer.close(), k.looker.close(), k.reader.close()}
+	k.bulk.writing.Lock()
+	defer k.bulk.writing.Unlock()
+	k.bulk.reading.Lock()
+	defer k.bulk.reading.Unlock()
+	errs := []error{k.writer.close(), k.looker.close(), k.reader.close(), k.bulk.writer.close(), k.bulk.reader.close()}
 	if k.ns != nil {
 		errs = append(errs, k.ns.close())
 	}
@@ -151,14 +164,13 @@ func (k *Netlink) understands(ctx context.Context, kind uint16) (bool, error) {
 	return answered, nil
 }
 
-// rememberTables makes Watch look at foreign writes into these tables.
-func (k *Netlink) rememberTables(reset bool, tables map[uint32]bool) {
+// rememberTables makes Watch look at foreign writes into these tables, and List read
+// them.
+func (k *Netlink) rememberTables(tables map[uint32]bool) {
 	k.shared.Lock()
 	defer k.shared.Unlock()
-	if reset {
-		k.tables = map[uint32]bool{}
-	}
 	maps.Copy(k.tables, tables)
+	maps.Copy(k.scope.fresh, tables)
 }
 
 func (k *Netlink) holdsTable(table uint32) bool {
@@ -167,9 +179,10 @@ func (k *Netlink) holdsTable(table uint32) bool {
 	return k.tables[table]
 }
 
-// writePort returns the port id of the socket that writes.
-func (k *Netlink) writePort() uint32 {
+// writePorts returns the port ids of the sockets that write, 0 for one that was
+// never opened.
+func (k *Netlink) writePorts() [2]uint32 {
 	k.shared.Lock()
 	defer k.shared.Unlock()
-	return k.port
+	return [2]uint32{k.port, k.bulkPort}
 }

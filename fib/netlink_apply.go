@@ -36,6 +36,8 @@ type outcome struct {
 // protects up to maxLooks replaced ones per call: more at once are bulk, whose
 // keys the caller has from List.
 func (k *Netlink) Apply(ctx context.Context, ops []Op) []error {
+	k.urgent.begin()
+	defer k.urgent.end()
 	k.writing.Lock()
 	defer k.writing.Unlock()
 	outcomes := make([]outcome, len(ops))
@@ -46,9 +48,14 @@ func (k *Netlink) Apply(ctx context.Context, ops []Op) []error {
 			tables[r.Table] = true
 		}
 	}
-	k.rememberTables(false, tables)
+	k.rememberTables(tables)
 	for next := 0; next < len(ops); {
-		next = k.applyBatch(ctx, ops, outcomes, next)
+		// A batch at a time: of thousands of groups the first are written at once.
+		end := min(next+maxBatch, len(ops))
+		k.lookBeforeNextHops(ctx, ops[next:end], outcomes[next:end])
+		for next < end {
+			next = k.applyBatch(ctx, ops[:end], outcomes, next)
+		}
 	}
 	k.judge(ctx, ops, outcomes)
 	errs := make([]error, len(ops))

@@ -105,3 +105,28 @@ func BenchmarkListOwn(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkApplyGroups replaces n groups in one Apply, as a failover does where
+// prefixes have many choices.
+func BenchmarkApplyGroups(b *testing.B) {
+	for _, n := range []int{3, 100, 2000} {
+		b.Run(fmt.Sprintf("groups=%d", n), func(b *testing.B) {
+			s := newSite(b)
+			s.must(s.k.WriteSysctl("net/ipv4/nexthop_compat_mode", "0"))
+			s.bulkGroups(IPv4)
+			contents := [2][]Op{}
+			for i := range n {
+				id := 2000 + uint32(i)
+				contents[0] = append(contents[0], Op{Replace, s.rankedGroup(id, 1002, 1005), testOwner.Protocol})
+				contents[1] = append(contents[1], Op{Replace, s.rankedGroup(id, 1004, 1003), testOwner.Protocol})
+			}
+			s.must(errors.Join(s.k.Apply(context.Background(), contents[0])...))
+			i := 0
+			for b.Loop() {
+				i++
+				s.must(errors.Join(s.k.Apply(context.Background(), contents[i%2])...))
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*n), "us/group")
+		})
+	}
+}

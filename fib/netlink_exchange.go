@@ -36,10 +36,13 @@ func (k *Netlink) open(l *line) error {
 	if l.buffer == nil {
 		l.buffer = make([]byte, receiveBuffer)
 	}
-	if l == &k.writer {
-		k.shared.Lock()
+	k.shared.Lock()
+	defer k.shared.Unlock()
+	switch l {
+	case &k.writer:
 		k.port = port
-		k.shared.Unlock()
+	case &k.bulk.writer:
+		k.bulkPort = port
 	}
 	return nil
 }

@@ -64,6 +64,10 @@ func (k *Netlink) listForeignDefaults(ctx context.Context, at space, o Owner, s 
 		return err
 	}
 	s.Intruders = s.Intruders[:others]
+	if defaults, bulk := k.bulkDefaults(at); bulk {
+		s.Intruders = append(s.Intruders, defaults...)
+		return nil
+	}
 	for _, protocol := range handProtocols {
 		if _, err := k.dumpForeignDefaults(ctx, at, protocol, 0, o, s); err != nil {
 			return err
@@ -101,4 +105,20 @@ func (k *Netlink) dumpForeignDefaults(ctx context.Context, at space, protocol ui
 		err = nil
 	}
 	return depth == 0 || n < depth, absentFamily(at.family, err)
+}
+
+// bulkDefaults returns the foreign defaults that ListBulk found in a table, and false
+// if that is none of bulk routes. They are as old as the last look of a Bulk: to find
+// them the whole table is read.
+func (k *Netlink) bulkDefaults(at space) ([]Intruder, bool) {
+	k.shared.Lock()
+	defer k.shared.Unlock()
+	all, bulk := k.bulkTables[at.table]
+	var found []Intruder
+	for _, i := range all {
+		if i.Route.Family() == at.family {
+			found = append(found, i)
+		}
+	}
+	return found, bulk
 }

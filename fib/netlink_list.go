@@ -28,6 +28,10 @@ import (
 // to are State.Intruders. No more than a few routes of a table are read for them;
 // see handProtocols for what that passes over in long IPv6 tables.
 //
+// While Watch listens for o, only the first List after its start reads all tables; the
+// others read those that can have a route of ours, because Watch would have heard of
+// one in another. Tables of bulk routes (see ApplyBulk) are not among them.
+//
 // Next hops of a bridge's forwarding database (NHA_FDB) are never ours, whatever
 // their protocol; within the range their ids are taken.
 func (k *Netlink) List(ctx context.Context, o Owner) (State, error) {
@@ -41,16 +45,19 @@ func (k *Netlink) List(ctx context.Context, o Owner) (State, error) {
 		}
 	}
 	inUse := map[uint32]bool{}
+	look := k.beginLook(o)
 	for _, f := range Families {
-		if err := k.listRoutes(ctx, f, o, &s); err != nil {
-			return State{}, fmt.Errorf("list %s routes: %w", f, err)
+		for _, table := range look.tables {
+			if err := k.listRoutes(ctx, space{f, table}, o, &s); err != nil {
+				return State{}, fmt.Errorf("list %s routes: %w", f, err)
+			}
 		}
 		if err := k.listRules(ctx, f, o, &s, inUse); err != nil {
 			return State{}, fmt.Errorf("list %s rules: %w", f, err)
 		}
 	}
 	tables := tablesOf(s.Routes)
-	k.rememberTables(true, tables)
+	k.endLook(look, tables)
 	maps.Copy(inUse, tables)
 	if err := k.listIntruders(ctx, o, inUse, &s); err != nil {
 		return State{}, err
@@ -102,27 +109,33 @@ func routeDump(f Family, protocol uint8, table uint32) request {
 	return request{kind: unix.RTM_GETROUTE, body: w.b}
 }
 
-func (k *Netlink) listRoutes(ctx context.Context, f Family, o Owner, s *State) error {
+// listRoutes reads one table, or all if that is 0.
+func (k *Netlink) listRoutes(ctx context.Context, at space, o Owner, s *State) error {
 	others := len(s.Strays)
 	restart := func() {
-		maps.DeleteFunc(s.Routes, func(key RouteKey, _ Route) bool { return FamilyOf(key.Dst.Addr()) == f })
+		maps.DeleteFunc(s.Routes, func(key RouteKey, _ Route) bool {
+			return FamilyOf(key.Dst.Addr()) == at.family && (at.table == 0 || key.Table == at.table)
+		})
 		s.Strays = s.Strays[:others]
 	}
-	err := k.dump(ctx, &k.reader, routeDump(f, o.Protocol, 0), restart, func(h header, body []byte) error {
+	err := k.dump(ctx, &k.reader, routeDump(at.family, o.Protocol, at.table), restart, func(h header, body []byte) error {
 		if h.kind != unix.RTM_NEWROUTE || len(body) < unix.SizeofRtMsg {
 			return malformed("message type %d of %d bytes among routes", h.kind, len(body))
 		}
 		// A kernel without the family answers for all of them.
-		if body[5] != o.Protocol || familyFromKernel(body[0]) != f {
+		if body[5] != o.Protocol || familyFromKernel(body[0]) != at.family {
 			return nil
 		}
 		m, err := decodeRoute(body)
-		if err != nil {
+		if err != nil || at.table != 0 && m.route.Table != at.table {
 			return err
 		}
 		return s.take(m, body)
 	})
-	return absentFamily(f, err)
+	if at.table != 0 && errors.Is(err, unix.ENOENT) {
+		err = nil // A table that nobody has written to does not exist.
+	}
+	return absentFamily(at.family, err)
 }
 
 // take puts a route of ours where it belongs.

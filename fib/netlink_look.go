@@ -25,13 +25,12 @@ type space struct {
 	table  uint32
 }
 
-// look forbids what would touch a stranger's objects, and prepares the deletes of
+// look forbids what would touch a stranger's routes, and prepares the deletes of
 // rules that need it. What cannot be found out is left to the kernel.
 func (k *Netlink) look(ctx context.Context, ops []Op, outcomes []outcome) {
 	if ctx.Err() != nil {
 		return
 	}
-	k.lookBeforeNextHops(ctx, ops, outcomes)
 	k.lookBeforeRoutes(ctx, ops, outcomes)
 	k.lookBeforeRules(ctx, ops, outcomes)
 }
@@ -66,6 +65,9 @@ func (m nextHopMessage) holds(o Object) bool {
 
 // lookBeforeNextHops: the kernel deletes and replaces next hops by id alone.
 func (k *Netlink) lookBeforeNextHops(ctx context.Context, ops []Op, outcomes []outcome) {
+	if ctx.Err() != nil {
+		return
+	}
 	var ids []uint32
 	for _, op := range ops {
 		if id := nextHopID(op.Object); id != 0 && op.Verb != Add {

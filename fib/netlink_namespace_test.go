@@ -56,14 +56,14 @@ func TestLNX_NH_20_CapabilitiesAreProbed(t *testing.T) {
 // Watch knows our echoes.
 func TestSocketIsReopenedInItsNamespace(t *testing.T) {
 	s := newSite(t)
-	port := s.k.writePort()
+	port := s.k.writePorts()[0]
 	s.k.writer.reset()
 	s.k.reader.reset()
 	for _, f := range Families {
 		s.apply(Add, Route{Table: 221, Dst: f.Any(), Metric: 1, Type: RouteProhibit})
 		s.shows(s.ip(f, "route show table 221"), "prohibit default")
 	}
-	if got := s.k.writePort(); got != port {
+	if got := s.k.writePorts()[0]; got != port {
 		t.Errorf("port id %d after reopening, want %d", got, port)
 	}
 	if n := len(s.list().Routes); n != 2 {
@@ -71,9 +71,9 @@ func TestSocketIsReopenedInItsNamespace(t *testing.T) {
 	}
 	s.k.writer.reset()
 	taken := s.open() // may hold any port but two sockets never share one
-	s.k.writer.port = taken.writePort()
+	s.k.writer.port = taken.writePorts()[0]
 	s.apply(Delete, Route{Table: 221, Dst: IPv4.Any(), Metric: 1, Type: RouteProhibit})
-	if s.k.writePort() == taken.writePort() {
+	if s.k.writePorts()[0] == taken.writePorts()[0] {
 		t.Error("two sockets have one port id")
 	}
 }

@@ -191,7 +191,7 @@ func TestWatchReportsForeignReplaceInOurTables(t *testing.T) {
 func TestEventFilterDropsInTheKernel(t *testing.T) {
 	s := newSite(t)
 	w, _, err := s.k.connect(socketOptions{
-		groups: s.k.watchGroups(), queue: watchQueue, filter: eventFilter(s.k.writePort(), testOwner.Protocol),
+		groups: s.k.watchGroups(), queue: watchQueue, filter: eventFilter(s.k.writePorts(), testOwner.Protocol),
 	})
 	s.must(err)
 	defer func() { s.must(w.close()) }()

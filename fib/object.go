@@ -43,6 +43,11 @@ type Member struct {
 	// member is gone. It means something in Desired; what the kernel holds
 	// has weights only.
 	Standby bool
+	// Draining marks a member that gets no new flows but keeps those that it has: in
+	// a resilient group its buckets move away as they become idle, and the busy ones
+	// stay. In other groups it is left out. Where no other member is active it is
+	// one. Like Standby it means something in Desired only; of both, Standby counts.
+	Draining bool
 }
 
 // GroupType is how a group maps flows to members.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,12 +37,14 @@ func (k *Netlink) Watch(ctx context.Context, o Owner, changed func(what string))
 		w, _, err := k.connect(socketOptions{
 			groups: k.watchGroups(),
 			queue:  watchQueue,
-			filter: eventFilter(k.writePort(), o.Protocol),
+			filter: eventFilter(k.writePorts(), o.Protocol),
 		})
 		if err == nil {
+			k.listens(o)
 			changed(what)
 			wait = watchRetryFirst
 			err = k.watch(ctx, w, o, changed)
+			k.lapsed(false)
 			if closed := w.close(); closed != nil {
 				err = errors.Join(err, closed)
 			}
@@ -76,9 +79,11 @@ func (k *Netlink) watch(ctx context.Context, w wire, o Owner, changed func(what 
 		switch {
 		case errors.Is(err, unix.ENOBUFS):
 			k.forgetNames()
+			k.lapsed(true)
 			changed("lost events (ENOBUFS)")
 			continue
 		case errors.Is(err, errTruncated):
+			k.lapsed(true)
 			changed("an event was cut off")
 			continue
 		case err != nil && ctx.Err() != nil && errors.Is(err, os.ErrDeadlineExceeded):
@@ -90,6 +95,7 @@ func (k *Netlink) watch(ctx context.Context, w wire, o Owner, changed func(what 
 			var h header
 			var body []byte
 			if h, body, rest, err = nextMessage(rest); err != nil {
+				k.lapsed(true)
 				changed("an event that cannot be read: " + err.Error())
 				break
 			}
@@ -118,7 +124,7 @@ func (k *Netlink) watchGroups() []int {
 // event returns in words what h and body say happened to what is ours; "" if it
 // is nothing. An event that cannot be read may be anything.
 func (k *Netlink) event(h header, body []byte, o Owner) string {
-	if port := k.writePort(); port != 0 && h.port == port {
+	if ports := k.writePorts(); h.port != 0 && slices.Contains(ports[:], h.port) {
 		return "" // The echo of a write of our own.
 	}
 	what, err := "", error(nil)
@@ -129,13 +135,14 @@ func (k *Netlink) event(h header, body []byte, o Owner) string {
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
 		what, err = addressEvent(h, body)
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
-		what, err = routeEvent(h, body, o, k.holdsTable)
+		what, err = routeEvent(h, body, o, k.holdsTable, k.rememberTable)
 	case unix.RTM_NEWNEXTHOP, unix.RTM_DELNEXTHOP:
 		what, err = nextHopEvent(h, body, o)
 	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
 		what, err = ruleEvent(h, body, o)
 	}
 	if err != nil {
+		k.lapsed(true)
 		return "an event that cannot be read: " + err.Error()
 	}
 	return what
@@ -164,8 +171,9 @@ func addressEvent(h header, body []byte) (string, error) {
 
 // routeEvent passes over the routes of strangers at the price of one byte. Only
 // where a stranger replaced a route in one of our tables, it may have been ours:
-// the kernel says nothing of the one that went.
-func routeEvent(h header, body []byte, o Owner, ourTable func(uint32) bool) (string, error) {
+// the kernel says nothing of the one that went. A table with a route of ours is
+// remembered.
+func routeEvent(h header, body []byte, o Owner, ourTable func(uint32) bool, remember func(uint32)) (string, error) {
 	if len(body) < unix.SizeofRtMsg {
 		return "", malformed("a route of %d bytes", len(body))
 	}
@@ -182,6 +190,7 @@ func routeEvent(h header, body []byte, o Owner, ourTable func(uint32) bool) (str
 	case foreign:
 		return fmt.Sprintf("route %s replaced by proto %s", describeKey(m.route.Key()), protocolName(m.protocol)), nil
 	default:
+		remember(m.route.Table)
 		return fmt.Sprintf("route %s %s", verbOf(h), describeKey(m.route.Key())), nil
 	}
 }

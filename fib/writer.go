@@ -45,6 +45,9 @@ type Writer struct {
 	synced bool
 	// lowered is how last was lowered, if the kernel took all of it.
 	lowered *lowering
+	// drawn are the kernel ids that the desired groups were given by the last lowering,
+	// groups those of them that the kernel holds, nil if that has to be found out.
+	drawn, groups map[uint32]uint32
 	// problems are those of last; they stay until it is written again.
 	problems []string
 	// looked holds the tables whose intruders are in actual.
@@ -115,6 +118,7 @@ func (w *Writer) Invalidate(why string) {
 func (w *Writer) SetOwner(o Owner) {
 	if o != w.owner {
 		w.owner, w.known, w.begun = o, false, false
+		w.drawn, w.groups = nil, nil
 		w.Invalidate("another owner")
 	}
 }
@@ -122,6 +126,22 @@ func (w *Writer) SetOwner(o Owner) {
 // Actual returns the kernel state as last read and acknowledged, and whether it
 // was ever read under the present owner. The caller must not change it.
 func (w *Writer) Actual() (State, bool) { return w.actual, w.known }
+
+// GroupIDs returns the kernel ids of the groups of the last Sync that the kernel
+// holds, as far as is known, by their ids as Desired names them. The map is the same
+// until something changed, and is never changed.
+func (w *Writer) GroupIDs() map[uint32]uint32 {
+	if w.groups == nil {
+		w.groups = make(map[uint32]uint32, len(w.last.Groups))
+		for _, g := range w.last.Groups {
+			id, drawn := w.drawn[g.ID]
+			if _, ok := w.actual.Groups[id]; ok && drawn {
+				w.groups[g.ID] = id
+			}
+		}
+	}
+	return w.groups
+}
 
 // Read makes sure that the kernel was read once.
 func (w *Writer) Read(ctx context.Context, now time.Time) error {
@@ -244,7 +264,7 @@ func (w *Writer) write(ctx context.Context, d Desired, rep *Report) {
 		if !leaveOut(skip, failed, d, w.owner) {
 			failed = append(failed, w.apply(ctx, ops[n:deletions], rep)...)
 			w.apply(ctx, harmless(ops[deletions:], failed, w.actual), rep)
-			w.lowered = nil
+			w.lowered, w.drawn, w.groups = nil, l.kernelID, nil
 			if len(skip)+len(l.problems) == 0 && w.synced {
 				w.lowered = l
 			}

@@ -36,6 +36,7 @@ type Kernel struct {
 	strays   []fib.Stray
 	down     map[int]bool
 	writes   []fib.Op
+	bulk     bulk
 	calls    int
 	failAt   int
 	failure  error
