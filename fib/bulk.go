@@ -103,7 +103,7 @@ type Bulk struct {
 	groups  bulkGroups
 	queue   bulkQueue
 	refused bulkRefused
-	// room is closed when Set may go on.
+	// room is closed when Set may go on; nil while nobody waits.
 	room chan struct{}
 
 	// parity is that of every entry that was seen in the kernel, or written, since the
@@ -118,7 +118,8 @@ type Bulk struct {
 	sweep      bool
 	// stale names why the kernel may differ from what is remembered; "" if not.
 	stale string
-	// moved says that a group has another id in the kernel.
+	// moved says that a group has another id in the kernel, or has come while more
+	// prefixes waited for it than it remembers.
 	moved bool
 	looks looks
 
@@ -138,7 +139,7 @@ type looks struct {
 func NewBulk(k BulkKernel, o BulkOwner, log *slog.Logger) *Bulk {
 	return &Bulk{
 		kernel: k, owner: o, log: log,
-		poke: make(chan struct{}, 1), room: make(chan struct{}),
+		poke:   make(chan struct{}, 1),
 		routes: newBulkRoutes(), groups: newBulkGroups(o.NextHops), refused: newBulkRefused(),
 		generation: 1, claiming: true, stale: "start",
 	}
@@ -182,6 +183,9 @@ func (b *Bulk) take(routes []BulkRoute) (room <-chan struct{}, bad error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.queue.len() >= bulkRoom {
+		if b.room == nil {
+			b.room = make(chan struct{})
+		}
 		return b.room, nil
 	}
 	for _, r := range routes {
@@ -236,17 +240,33 @@ func (b *Bulk) claim(e *bulkEntry) {
 func (b *Bulk) Unclaim() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.generation == lastGeneration {
+		b.age()
+	}
 	b.claiming, b.sweep = true, false
 	b.unclaimed = b.held
-	if b.generation++; b.generation != 0 {
-		return
+	if b.generation++; b.generation == 0 {
+		b.generation = 1 // 0 is that of entries that nobody claimed.
 	}
-	// A number is used again after 255 times; nobody may have kept it.
-	b.generation = 1
-	for k, e := range b.routes.all() {
-		e.generation = 0
-		b.routes.put(k, e)
-	}
+}
+
+// lastGeneration is the one behind which numbers are used again.
+const lastGeneration = 1<<8 - 1
+
+// age lets nobody keep the number of a past generation before it is used again. The
+// lock is let go now and then: nothing depends on which past generation one is of.
+func (b *Bulk) age() {
+	b.walk(func(k bulkKey, e bulkEntry) bool {
+		if e.generation != b.generation {
+			e.generation = 0
+			b.routes.put(k, e)
+		}
+		return true
+	}, func() bool {
+		b.mu.Unlock()
+		b.mu.Lock()
+		return true
+	})
 }
 
 // Sweep removes the routes that were not told since Unclaim, or since the start.

@@ -9,18 +9,18 @@ import (
 type bulkGroup struct {
 	// kernel is its id there; noID while it is not known to be there.
 	kernel bulkID
-	// wanted and held count the prefixes that are to lead to it, and do.
-	wanted, held int
-	// parked are prefixes that wait for it, some of them perhaps no more; they are
-	// looked through when there are compact of them.
-	parked  []bulkKey
-	compact int
+	// wanted and held count the prefixes that are to lead to it, and do; flying counts
+	// writes under way, after which a prefix may lead to it that is wanted elsewhere by
+	// now.
+	wanted, held, flying int
+	// parked are prefixes that wait for it, some of them perhaps no more, or twice.
+	parked []bulkKey
+	// many says that more wait than are in parked: all prefixes have to be looked
+	// through for them.
+	many bool
 }
 
-func (g *bulkGroup) used() bool { return g.wanted+g.held > 0 }
-
-// firstCompact is when a list of parked prefixes is looked through first.
-const firstCompact = 4096
+func (g *bulkGroup) used() bool { return g.wanted+g.held+g.flying > 0 }
 
 // bulkGroups holds the groups by their offsets, as Desired names them.
 type bulkGroups struct {
@@ -73,7 +73,7 @@ func (g *bulkGroups) get(i bulkID) *bulkGroup {
 	n := (i.number()-1)%g.stride + 1
 	have := g.byID[n]
 	if have == nil {
-		have = &bulkGroup{compact: firstCompact}
+		have = &bulkGroup{}
 		g.byID[n] = have
 		g.idle++
 	}
@@ -158,10 +158,10 @@ func (b *Bulk) Groups(kernelID map[uint32]uint32) {
 		if g.kernel == kernel {
 			continue
 		}
-		if g.kernel != noID || g.held > 0 {
+		if g.kernel != noID || g.held > 0 || g.many {
 			b.moved = true
 		}
-		g.kernel, news = kernel, true
+		g.kernel, g.many, news = kernel, false, true
 		if len(g.parked) > 0 {
 			b.groups.arrived = append(b.groups.arrived, i.number())
 		}
@@ -175,8 +175,9 @@ func (b *Bulk) Groups(kernelID map[uint32]uint32) {
 // InUse returns the groups, by their ids as Desired names them, that prefixes lead
 // to in the kernel or are to lead to, in ascending order. They must not be removed;
 // all others may be, because nothing will lead to them before Groups has named them
-// again. The caller must not change what it returns.
-func (b *Bulk) InUse() []uint32 {
+// again. That is so once adopted is true; before, the kernel may hold routes that
+// lead to others. The caller must not change what it returns.
+func (b *Bulk) InUse() (ids []uint32, adopted bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.groups.idle > 0 {
@@ -194,7 +195,7 @@ func (b *Bulk) InUse() []uint32 {
 		}
 		slices.Sort(b.groups.inUse)
 	}
-	return b.groups.inUse
+	return b.groups.inUse, b.adopted
 }
 
 // announce tells the caller of Run that InUse has changed.
@@ -209,34 +210,16 @@ func (b *Bulk) announce(changed func()) {
 }
 
 // park makes k wait for g.
-func (b *Bulk) park(g *bulkGroup, k bulkKey) {
-	if len(g.parked) >= g.compact {
-		b.tidy(g)
-		g.compact = 2*len(g.parked) + firstCompact
+func (g *bulkGroup) park(k bulkKey) {
+	if g.many {
+		return
 	}
-	g.parked = append(g.parked, k)
+	if g.parked = append(g.parked, k); len(g.parked) > bulkChunk {
+		g.parked, g.many = nil, true
+	}
 }
 
-// tidy takes out of the list of g what does not wait for it any more, or is in it
-// twice: prefixes that went elsewhere and came back.
-func (b *Bulk) tidy(g *bulkGroup) {
-	kept := g.parked[:0]
-	for _, k := range g.parked {
-		if e, ok := b.routes.get(k); ok && e.stage() == stageParked && b.groups.get(e.wanted) == g {
-			e.bits ^= uint8(stageParked) ^ uint8(stageRefused) // so that the next one is passed over
-			b.routes.put(k, e)
-			kept = append(kept, k)
-		}
-	}
-	for _, k := range kept {
-		e, _ := b.routes.get(k)
-		e.bits ^= uint8(stageParked) ^ uint8(stageRefused)
-		b.routes.put(k, e)
-	}
-	g.parked = kept
-}
-
-// unpark takes up some of the prefixes whose groups have come.
+// unpark takes up the prefixes of one of the groups that have come.
 func (b *Bulk) unpark() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -245,19 +228,16 @@ func (b *Bulk) unpark() bool {
 		return false
 	}
 	g := b.groups.byID[b.groups.arrived[last]]
-	for range bulkChunk {
-		if g == nil || len(g.parked) == 0 {
-			b.groups.arrived = b.groups.arrived[:last]
-			break
-		}
-		k := g.parked[len(g.parked)-1]
-		g.parked = g.parked[:len(g.parked)-1]
+	b.groups.arrived = b.groups.arrived[:last]
+	if g == nil {
+		return true // Nobody wants it any more.
+	}
+	keys := g.parked
+	g.parked = nil
+	for _, k := range keys {
 		if e, ok := b.routes.get(k); ok && e.stage() == stageParked {
 			b.place(k, e)
 		}
-	}
-	if g != nil && len(g.parked) == 0 {
-		g.parked, g.compact = nil, firstCompact
 	}
 	return true
 }

@@ -148,7 +148,8 @@ func (w *bulkWriter) conclude(ctx context.Context, all bool) {
 		w.adopted, w.found = true, w.held
 	}
 	w.mu.Unlock()
-	w.walk(ctx, func(k bulkKey, e bulkEntry) bool {
+	var cut bool // Nobody asks for it again: the end of ctx is the end.
+	w.walk(ctx, &cut, func(k bulkKey, e bulkEntry) bool {
 		unseen := e.is(bitParity) != w.parity
 		e.set(bitParity, w.parity)
 		if unseen && all && e.held != noID {

@@ -49,7 +49,6 @@ func (w *bulkWriter) step(ctx context.Context) bool {
 	}
 	w.mu.Lock()
 	adopted, sweep, moved := w.adopted, w.sweep, w.moved
-	w.sweep, w.moved = sweep && !adopted, moved && !adopted
 	w.mu.Unlock()
 	switch {
 	case !adopted:
@@ -58,12 +57,7 @@ func (w *bulkWriter) step(ctx context.Context) bool {
 		w.swept(ctx)
 		return true
 	case moved:
-		w.walk(ctx, func(k bulkKey, e bulkEntry) bool {
-			if e.stage() == stageSettled {
-				w.place(k, e)
-			}
-			return true
-		})
+		w.follow(ctx)
 		return true
 	}
 	return w.unpark() || w.again(now) || w.write(ctx)
@@ -101,7 +95,7 @@ func (b *Bulk) place(k bulkKey, e bulkEntry) {
 	switch {
 	case !ready:
 		b.enter(&e, stageParked)
-		b.park(b.groups.get(e.wanted), k)
+		b.groups.get(e.wanted).park(k)
 	case target != e.held:
 		b.enter(&e, stageQueued)
 		b.queue.push(k)
@@ -185,10 +179,6 @@ func (w *bulkWriter) write(ctx context.Context) bool {
 	if w.refused.n > 0 && before == 0 && ctx.Err() == nil {
 		w.log.Warn("the kernel refuses routes to prefixes; they are tried again", "table", w.owner.Table, "reason", w.refused.words())
 	}
-	if w.queue.len() < bulkRoom*3/4 {
-		close(w.room)
-		w.room = make(chan struct{})
-	}
 	return true
 }
 
@@ -201,6 +191,10 @@ func (w *bulkWriter) gather() bool {
 	}
 	w.writes = w.writes[:0]
 	popped := w.queue.pop(w.keys[:0], bulkChunk)
+	if w.room != nil && w.queue.len() < bulkRoom*3/4 {
+		close(w.room)
+		w.room = nil
+	}
 	w.keys = popped[:0]
 	for _, k := range popped {
 		e, _ := w.routes.get(k)
@@ -214,6 +208,9 @@ func (w *bulkWriter) gather() bool {
 		if e.held == oddID {
 			was = oddNextHop
 		}
+		if g := w.groups.get(target); g != nil {
+			w.groups.count(g, &g.flying, +1)
+		}
 		w.keys = append(w.keys, k)
 		w.writes = append(w.writes, BulkWrite{Prefix: k.prefix(), Was: was, NextHop: w.groups.id(target)})
 	}
@@ -226,6 +223,10 @@ const oddNextHop = 1<<32 - 1
 
 // acknowledge notes what the kernel said to a write.
 func (b *Bulk) acknowledge(k bulkKey, done BulkWrite, err error) {
+	target, _ := b.groups.offset(done.NextHop)
+	if g := b.groups.get(target); g != nil {
+		b.groups.count(g, &g.flying, -1)
+	}
 	e, _ := b.routes.get(k)
 	b.enter(&e, stageSettled)
 	e.set(bitParity, b.parity)
@@ -272,7 +273,7 @@ func (b *Bulk) again(now time.Time) bool {
 
 // swept wants nothing of what was not told since Unclaim.
 func (w *bulkWriter) swept(ctx context.Context) {
-	w.walk(ctx, func(k bulkKey, e bulkEntry) bool {
+	w.walk(ctx, &w.sweep, func(k bulkKey, e bulkEntry) bool {
 		if w.claiming {
 			return false // Begun anew meanwhile.
 		}
@@ -291,21 +292,45 @@ func (w *bulkWriter) swept(ctx context.Context) {
 	}
 }
 
-// walk calls each for every entry, with the lock held, until it returns false. The
-// lock is let go now and then, and what has come together is written.
-func (w *bulkWriter) walk(ctx context.Context, each func(bulkKey, bulkEntry) bool) {
+// follow takes up all prefixes whose groups moved, or have come.
+func (w *bulkWriter) follow(ctx context.Context) {
+	w.walk(ctx, &w.moved, func(k bulkKey, e bulkEntry) bool {
+		switch _, ready := w.target(&e); {
+		case e.stage() == stageSettled, e.stage() == stageParked && ready:
+			w.place(k, e)
+		case e.stage() == stageParked:
+			// It may have been counted on this walk, and its group has gone again.
+			w.groups.get(e.wanted).many = true
+		}
+		return true
+	})
+}
+
+// walk is Bulk.walk for Run: what has come together is written meanwhile, and the end
+// of ctx ends it. due says that it has to be done, and does again if it was cut short or
+// somebody asks for it while it runs.
+func (w *bulkWriter) walk(ctx context.Context, due *bool, each func(bulkKey, bulkEntry) bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	*due = false
+	w.Bulk.walk(each, func() bool {
+		w.breathe(ctx)
+		*due = *due || ctx.Err() != nil
+		return ctx.Err() == nil
+	})
+}
+
+// walk calls each for every entry, with the lock held, until it returns false. breathe
+// is called every now and then, to let go of the lock for a moment, and ends the walk by
+// returning false.
+func (b *Bulk) walk(each func(bulkKey, bulkEntry) bool, breathe func() bool) {
 	n := 0
-	for k, e := range w.routes.all() {
+	for k, e := range b.routes.all() {
 		if !each(k, e) {
 			return
 		}
-		if n++; n%bulkChunk == 0 {
-			w.breathe(ctx)
-			if ctx.Err() != nil {
-				return
-			}
+		if n++; n%bulkChunk == 0 && !breathe() {
+			return
 		}
 	}
 }
