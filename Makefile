@@ -41,8 +41,9 @@ check: ## is everything here that the tests need?
 	@tools/check
 
 .PHONY: test
-test: check ## everything: unit, scenario and namespace tests with the race detector, then each fuzz target for a few seconds
+test: check ## everything: unit, scenario and namespace tests with the race detector (some without), then each fuzz target for a few seconds
 	$(GO) test -race -timeout 15m $(TESTFLAGS) $(PKGS)
+	tools/norace
 	tools/fuzz $(FUZZTIME)
 
 .PHONY: conformance

@@ -21,6 +21,8 @@ type Config struct {
 	AllDead AllDead
 	Hold    Hold
 	Group   Group
+	// BGP is nil where no uplink has a session.
+	BGP *BGP
 	// Uplinks in the order of the file, which numbers tables, marks and ids.
 	Uplinks []Uplink
 	// Warnings are about what is valid and probably not wanted. Each says what
@@ -32,6 +34,8 @@ type Config struct {
 type Tables struct {
 	Balance uint32
 	Uplinks uint32
+	// Prefixes is for the routes that BGP brings (default Balance+1).
+	Prefixes uint32
 }
 
 // Rules are rule priorities: 1 < Main < Source < Mark < Balance-1 < 32766.
@@ -150,6 +154,8 @@ type Uplink struct {
 	ICMP *ICMP
 	// BFD is nil where no session is wanted.
 	BFD *BFD
+	// BGP is nil where no session is wanted.
+	BGP *UplinkBGP
 }
 
 // Neighbour configures the gateway's neighbour state as evidence.

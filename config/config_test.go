@@ -63,7 +63,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := &Config{
 		Protocol: 221,
-		Tables:   Tables{Balance: 221, Uplinks: 201},
+		Tables:   Tables{Balance: 221, Uplinks: 201, Prefixes: 222},
 		Rules:    Rules{Main: 50, Source: 201, Mark: 211, Balance: 221},
 		Marks:    Marks{Base: 0x100, Mask: 0xff00},
 		NextHops: NextHopIDs{Base: 22100000},
@@ -258,7 +258,7 @@ func TestEveryKeyInEveryFormat(t *testing.T) {
 	}
 	want := &Config{
 		Protocol: 200,
-		Tables:   Tables{Balance: 1000, Uplinks: 1001},
+		Tables:   Tables{Balance: 1000, Uplinks: 1001, Prefixes: 1001},
 		Rules:    Rules{Main: 100, Source: 1000, Mark: 2000, Balance: 3000},
 		Marks:    Marks{Base: 0x10000, Mask: 0xff0000},
 		NextHops: NextHopIDs{Base: 5000},

@@ -25,8 +25,11 @@ func (d *decoder) section(dst reflect.Value, values map[string]any, at *position
 			here = at.fields[key]
 		}
 		v, ok := values[key]
-		if !ok && (here == nil || !here.null) {
+		if !ok && here == nil {
 			continue
+		}
+		if !ok && !here.null {
+			v = map[string]any{} // An empty section, which viper drops.
 		}
 		d.value(dst.Field(i), v, here, join(path, key))
 	}
@@ -36,6 +39,10 @@ func (d *decoder) value(dst reflect.Value, v any, at *position, path string) {
 	switch t := dst.Addr().Interface().(type) {
 	case *[]rawUplink:
 		d.uplinks(t, v, at, path)
+	case *[]rawAnnounce:
+		d.announcements(t, v, at, path)
+	case shorthand:
+		d.shorthand(t, dst, v, at, path)
 	case switched:
 		d.switched(t, dst, v, at, path)
 	case scalar:
@@ -67,6 +74,30 @@ func (d *decoder) switched(t switched, dst reflect.Value, v any, at *position, p
 		return
 	}
 	t.switchTo(on.value)
+}
+
+// shorthand fills a section that may be written as the value of one key.
+func (d *decoder) shorthand(t shorthand, dst reflect.Value, v any, at *position, path string) {
+	if n, ok := t.(noted); ok {
+		n.note()
+	}
+	if v == nil {
+		d.add(path, "%v", errNoValue)
+		return
+	}
+	values, ok := fieldsOf(v)
+	if !ok {
+		for i := range dst.NumField() {
+			if dst.Type().Field(i).Tag.Get("key") == t.short() {
+				d.value(dst.Field(i), v, nil, path)
+				if d.seen[path] {
+					d.seen[join(path, t.short())] = true
+				}
+			}
+		}
+		return
+	}
+	d.section(dst, values, at, path)
 }
 
 func (d *decoder) list(t list, v any, path string) {
@@ -119,6 +150,34 @@ func (d *decoder) uplinks(dst *[]rawUplink, v any, at *position, path string) {
 	}
 }
 
+// announcements fills the list of our own prefixes; one may stand without a list.
+func (d *decoder) announcements(dst *[]rawAnnounce, v any, at *position, path string) {
+	values, ok := v.([]any)
+	switch {
+	case v == nil:
+		d.add(path, "%v", errNoValue)
+		return
+	case !ok:
+		*dst = make([]rawAnnounce, 1)
+		d.value(reflect.ValueOf(&(*dst)[0]).Elem(), v, at, item(path, 0))
+		return
+	case len(values) == 0:
+		d.add(path, "is an empty list; write a prefix of yours, or remove the key to announce nothing")
+		return
+	case len(values) > maxAnnouncements:
+		d.add(path, "there are %d prefixes; at most %d are possible", len(values), maxAnnouncements)
+		return
+	}
+	*dst = make([]rawAnnounce, len(values))
+	for i, v := range values {
+		var here *position
+		if at != nil && i < len(at.items) {
+			here = at.items[i]
+		}
+		d.value(reflect.ValueOf(&(*dst)[i]).Elem(), v, here, item(path, i))
+	}
+}
+
 // unknown refuses the keys of the file that the section does not have.
 func (d *decoder) unknown(section reflect.Type, at *position, path string) {
 	if at == nil {
@@ -131,6 +190,9 @@ func (d *decoder) unknown(section reflect.Type, at *position, path string) {
 			continue
 		}
 		meant, advice := advise(name, path, known)
+		if why := openSecret(name, known); why != "" {
+			meant, advice = "", why
+		}
 		d.addAt(f.line, join(path, f.key), "unknown key; %s", advice)
 		if meant != "" && at.fields[meant] == nil {
 			// It is misspelt, not missing: one message is enough.
@@ -169,7 +231,7 @@ func keysOf(section reflect.Type) map[string]bool {
 
 // schemaKey is one key that the decoder knows.
 type schemaKey struct {
-	// steps lead to the key; "[]" stands for any uplink.
+	// steps lead to the key; "[]" stands for any entry of a list.
 	steps []string
 	// many is set where a list is taken, section where keys are below.
 	many, section bool
@@ -194,6 +256,12 @@ func schemaOf(section reflect.Type, above []string) []schemaKey {
 		case *[]rawUplink:
 			keys = append(keys, schemaKey{steps: steps, section: true})
 			keys = append(keys, schemaOf(f.Type.Elem(), append(steps, "[]"))...)
+		case *[]rawAnnounce:
+			keys = append(keys, schemaKey{steps: steps, many: true})
+			keys = append(keys, schemaOf(f.Type.Elem(), append(steps, "[]"))...)
+		case shorthand:
+			keys = append(keys, schemaKey{steps: steps})
+			keys = append(keys, schemaOf(f.Type, steps)...)
 		case switched:
 			keys = append(keys, schemaKey{steps: steps, section: true})
 			keys = append(keys, schemaOf(f.Type, steps)...)

@@ -38,13 +38,28 @@ func envName(step string) string {
 }
 
 // targets maps the name of every variable that means something to what it sets.
-// names are the uplinks' names in the order of the file. A variable that names
-// an uplink by position is never taken for a name.
-func targets(names []string) map[string][]override {
+// names are the uplinks' names in the order of the file, announced is how many
+// prefixes it lists. A variable that names an uplink by position is never taken for
+// a name.
+func targets(names []string, announced int) map[string][]override {
 	byPosition, byName := map[string][]override{}, map[string][]override{}
 	for _, k := range schema() {
 		if k.section && !(len(k.steps) == 3 && k.steps[1] == "[]") {
 			continue // Only the sections of an uplink can be switched.
+		}
+		if at := slices.Index(k.steps, "[]"); at > 1 {
+			for i := range announced {
+				o := override{many: k.many, path: strings.Replace(k.String(), "[]", "["+strconv.Itoa(i)+"]", 1)}
+				words := slices.Clone(k.steps)
+				words[at] = strconv.Itoa(i)
+				for _, s := range k.steps {
+					o.steps = append(o.steps, s)
+				}
+				o.steps[at] = i
+				name := envPrefix + envName(strings.Join(words, "-"))
+				byPosition[name] = append(byPosition[name], o)
+			}
+			continue
 		}
 		if len(k.steps) < 2 || k.steps[1] != "[]" {
 			o := override{path: k.String(), many: k.many}
@@ -82,7 +97,7 @@ func targets(names []string) map[string][]override {
 // that names nothing is a warning, not a problem: a container runtime puts
 // variables such as MULTIHOMED_PORT into the environment on its own. A variable
 // with an empty value is ignored.
-func overrides(environ, names []string, r *report) (set []override, warnings []string) {
+func overrides(environ, names []string, announced int, r *report) (set []override, warnings []string) {
 	var known map[string][]override
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
@@ -90,7 +105,7 @@ func overrides(environ, names []string, r *report) (set []override, warnings []s
 			continue
 		}
 		if known == nil {
-			known = targets(names)
+			known = targets(names, announced)
 		}
 		meant := known[name]
 		switch len(meant) {

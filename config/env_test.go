@@ -120,7 +120,7 @@ func TestEnvironmentWarnings(t *testing.T) {
 // a name.
 func TestEnvironmentReachesEveryKey(t *testing.T) {
 	meant := map[string]bool{}
-	for name, overrides := range targets([]string{"a"}) {
+	for name, overrides := range targets([]string{"a"}, 1) {
 		if len(overrides) != 1 {
 			t.Errorf("%s means %d keys", name, len(overrides))
 		}
@@ -128,7 +128,7 @@ func TestEnvironmentReachesEveryKey(t *testing.T) {
 	}
 	for _, k := range schema() {
 		path := strings.ReplaceAll(k.String(), "[]", "[0]")
-		wanted := !k.section || path == "uplinks[0].neighbour" || path == "uplinks[0].icmp" || path == "uplinks[0].bfd"
+		wanted := !k.section || path == "uplinks[0].neighbour" || path == "uplinks[0].icmp" || path == "uplinks[0].bfd" || path == "uplinks[0].bgp"
 		if meant[path] != wanted {
 			t.Errorf("%s: has a variable: %v, want %v", path, meant[path], wanted)
 		}

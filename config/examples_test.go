@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -71,7 +72,7 @@ func TestReferenceIsTheExample(t *testing.T) {
 
 // commented finds keys of the reference that are commented out. Prose does not
 // look like this: its words begin with a capital or have no colon.
-var commented = regexp.MustCompile(`(?m)^( *)# ([a-z-]+:(?: \S+| \[.+\])?)$`)
+var commented = regexp.MustCompile(`(?m)^( *)# ([a-z0-9-]+:(?: \S+| \[.+\])?)$`)
 
 // The reference has every key that the decoder knows and none besides, also
 // where it is commented out; both readings load.
@@ -83,8 +84,14 @@ func TestReferenceHasEveryKey(t *testing.T) {
 		line := regexp.MustCompile("(?m)^ *" + without + ": .*\n")
 		return mustParse(t, "whole.yaml", strings.NewReplacer(choice...).Replace(line.ReplaceAllString(whole, "")))
 	}
-	c := reading("echo-source", "multihop: false", "multihop: true", `peer: [203.0.113.1, "fe80::1"]`, "peer: 192.0.2.9")
-	echo := reading("min-ttl", "mode: async", "mode: echo").Uplinks[0].BFD
+	// So do some of bgp.
+	bgp := []string{"when: always", "when: interface", "mode: default", "mode: prefixes", "      multihop: 2\n", ""}
+	c := reading("echo-source", append(bgp, "multihop: false", "multihop: true", `peer: [203.0.113.1, "fe80::1"]`, "peer: 192.0.2.9")...)
+	echo := reading("min-ttl", append(bgp, "mode: async", "mode: echo")...).Uplinks[0].BFD
+	if b := c.Uplinks[0].BGP; b.MaxPrefixes != 100 || b.LocalAS != 64499 || !b.HasMED || len(b.Communities) != 1 || c.BGP.RPKI == nil ||
+		c.BGP.Announce[0].Interface != "lan0" || b.Import.MaxLength6 != defaultMaxLength6 {
+		t.Errorf("what is commented out of bgp is not read: %+v, %+v", b, c.BGP)
+	}
 	if b := c.Uplinks[0].BFD; b.MinTTL != defaultBFDMinTTL || b.Auth == nil || b.Auth.KeyID != defaultBFDKeyID || len(echo.EchoSources) != 2 || len(echo.Peers) != 2 {
 		t.Errorf("what is commented out of bfd does not follow its defaults: %+v, %+v", b, echo)
 	}
@@ -122,8 +129,15 @@ func TestReferenceHasEveryKey(t *testing.T) {
 // What the reference writes is what holds without it.
 func TestReferenceWritesTheDefaults(t *testing.T) {
 	short := mustParse(t, "short.yaml", `
+bgp: {as: 64500, router-id: 192.0.2.1, announce: 198.51.100.0/24}
 uplinks:
-  - {name: fiber, interface: eth1, gateway: [203.0.113.1, "fe80::1"], source: [203.0.113.2, "2001:db8:1::/48"], icmp: {}, bfd: {}}
+  - name: fiber
+    interface: eth1
+    gateway: [203.0.113.1, "fe80::1"]
+    source: [203.0.113.2, "2001:db8:1::/48"]
+    icmp: {}
+    bfd: {}
+    bgp: {peer-as: 64501, ttl-security: true}
   - {name: dsl, interface: ppp0, icmp: {}}
 `)
 	if diff := cmp.Diff(short, mustParse(t, "reference.yaml", Reference()), same); diff != "" {
@@ -137,7 +151,8 @@ uplinks:
 		}
 		key, _, _ := strings.Cut(text, ":")
 		inUplink := strings.HasPrefix(line, "    ") || strings.HasPrefix(line, "  - ")
-		required := inUplink && (key == "name" || key == "interface" || key == "gateway" || key == "source")
+		required := inUplink && slices.Contains([]string{"name", "interface", "gateway", "source", "prefix", "peer-as", "ttl-security"}, key) ||
+			key == "as" || key == "router-id"
 		if marked := strings.HasSuffix(line, "# example"); marked != required {
 			t.Errorf("%q: marked as an example: %v, want %v", line, marked, required)
 		}
@@ -155,7 +170,7 @@ func TestDocumentationHasEveryKey(t *testing.T) {
 			t.Errorf("docs/configuration.md has no row for %s", k)
 		}
 	}
-	rows := regexp.MustCompile("(?m)^\\| `([a-z][a-z.\\[\\]-]*)` \\|").FindAllStringSubmatch(string(data), -1)
+	rows := regexp.MustCompile("(?m)^\\| `([a-z][a-z0-9.\\[\\]-]*)` \\|").FindAllStringSubmatch(string(data), -1)
 	known := map[string]bool{}
 	for _, k := range schema() {
 		known[k.String()] = true

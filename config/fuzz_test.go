@@ -50,6 +50,13 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(uint8(0), []byte(site("multihop: true, peer: 198.51.100.1, min-ttl: 1, auth: {type: md5, key-file: k}")), "UPLINKS_0_BFD_MODE=echo")
 	f.Add(uint8(0), []byte(shared("bfd: {mode: echo, echo-source: 10.0.0.1}", "bfd: {interval: 1ns}")), "UPLINKS_B_BFD_AUTH_KEY_FILE=k")
+	for name, text := range allBGP {
+		format, _ := formatOf(name)
+		f.Add(index[format], []byte(text), "BGP_ANNOUNCE_1_WHEN=interface")
+	}
+	f.Add(uint8(0), []byte(isp("import: {prefixes: '::/0'}, multihop: 2, peer: 'fe80::9', communities: ['1:1', '1:1']")), "UPLINKS_A_BGP_IMPORT=full")
+	f.Add(uint8(0), []byte(edge("announce: [10.0.0.0/8, {when: interface}], rpki: {}, listen: '::'", "families: [ipv4, ipv6], hold-time: 1ns")), "BGP_ROUTER_ID=::1")
+	f.Add(uint8(2), []byte(`{"bgp": {"announce": [null, {}, 3], "as": {}}, "uplinks": [{"bgp": {"import": {"max-length": []}}}]}`), "BGP_ANNOUNCE=::/0")
 	f.Add(uint8(1), []byte("a.b.c = [[1], {x = 2}]\n[[uplinks]]\n[uplinks.icmp]\n[[uplinks.x]]\n"), "UPLINKS_0_SOURCE=1.1.1.1,::1")
 	f.Add(uint8(2), []byte(`{"Hold": {"up": 1}, "hold": [null, {}], "uplinks": [null, {"icmp": null}]}`), "HOLD=3")
 	f.Fuzz(func(t *testing.T, format uint8, data []byte, variable string) {

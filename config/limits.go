@@ -14,6 +14,16 @@ const maxUplinks = 256
 // packet per interval.
 const maxTargets = 32
 
+// maxAnnouncements bounds our own prefixes: each is a policy for every peer.
+const maxAnnouncements = 256
+
+// maxSessions bounds the sessions of BGP, and maxSlots those of one family that bring
+// more than a default (bgp.MaxSlots): two bits for each make the choice of a prefix.
+const (
+	maxSessions = 64
+	maxSlots    = 8
+)
+
 // span is a range of whole numbers, both ends included.
 type span struct{ low, high int64 }
 
@@ -36,6 +46,19 @@ var (
 	multipliers = span{1, 255}
 	keyIDs      = span{0, 255}
 	hopLimits   = span{1, 255}
+	// 4294967295 is reserved (RFC 7300 section 2); what else is, checkAS tells.
+	asNumbers = span{1, math.MaxUint32 - 1}
+	ports     = span{1, math.MaxUint16}
+	// 0 is for nowhere.
+	listenPorts = span{0, math.MaxUint16}
+	prefixLimit = span{1, 10_000_000}
+	// 1 is a direct peer, and 255 the largest TTL.
+	hops        = span{2, 255}
+	prepends    = span{0, 10}
+	preferences = span{1, math.MaxUint32}
+	meds        = span{0, math.MaxUint32}
+	lengths4    = span{8, 32}
+	lengths6    = span{16, 128}
 )
 
 func (s span) String() string { return fmt.Sprintf("%d to %d", s.low, s.high) }
@@ -65,6 +88,13 @@ var (
 	// What a host can keep begins above the one, and 32 bits of microseconds end
 	// not far behind the other (RFC 5880 section 4.1).
 	bfdIntervals = period{time.Millisecond, 4000 * time.Second}
+	// Two octets of seconds, and not 1 or 2 (RFC 4271 section 4.2).
+	holdTimes = period{3 * time.Second, math.MaxUint16 * time.Second}
+	// Twelve bits of seconds (RFC 4724 section 3).
+	restartTimes = period{time.Second, 4095 * time.Second}
+	staleTimes   = period{time.Second, time.Hour}
+	deferrals    = period{time.Second, time.Hour}
+	drainTimes   = period{0, 24 * time.Hour}
 )
 
 func (r *report) lasts(path string, d time.Duration, p period) bool {

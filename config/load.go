@@ -83,6 +83,9 @@ func Parse(name string, data []byte, environ []string) (*Config, error) {
 		return nil, p.finish()
 	}
 	cfg.Warnings = append(p.warnings(cfg), warnings...)
+	if !cfg.speaks() {
+		cfg.BGP = nil
+	}
 	return cfg, nil
 }
 
@@ -115,7 +118,7 @@ func (p *parser) parse(data []byte, environ []string) (*Config, []string) {
 		p.syntaxOf(format, err)
 		return nil, nil
 	}
-	set, warnings := overrides(environ, namesIn(values), &p.report)
+	set, warnings := overrides(environ, namesIn(values), announcedIn(values), &p.report)
 	for _, o := range set {
 		o.apply(values)
 		p.origin[o.path] = o.variable
@@ -227,6 +230,16 @@ func namesIn(values map[string]any) []string {
 		return nil // A problem of its own; no variable needs to be known then.
 	}
 	return names
+}
+
+// announcedIn returns how many prefixes the file lists.
+func announcedIn(values map[string]any) int {
+	section, _ := fieldsOf(values["bgp"])
+	list, _ := section["announce"].([]any)
+	if len(list) > maxAnnouncements {
+		return 0 // A problem of its own, as for uplinks.
+	}
+	return len(list)
 }
 
 // finish gives each problem its file and line.

@@ -148,7 +148,7 @@ func TestRefusedFiles(t *testing.T) {
 		{"a.yaml", "protocol: 221\n", "a.yaml: uplinks: there is none"},
 		{"a.yaml", "uplinks:\n  - fiber\n", `a.yaml:2: uplinks[0]: "fiber" is not an uplink`},
 		{"a.yaml", "uplinks:\n  -\n", "a.yaml:2: uplinks[0]: nothing is not an uplink"},
-		{"a.yaml", "foo: {}\n" + two, "a.yaml:1: foo: unknown key; remove it; known here: all-dead, group"},
+		{"a.yaml", "foo: {}\n" + two, "a.yaml:1: foo: unknown key; remove it; known here: all-dead, bgp, group"},
 		{"a.yaml", "foo:\n" + two, "a.yaml:1: foo: unknown key"},
 		{"a.yaml", "on_exit: keep\n" + two, `on_exit: unknown key; did you mean "on-exit"?`},
 		{"a.yaml", "weight: 3\n" + two, "weight: unknown key; it belongs elsewhere: uplinks[].weight"},

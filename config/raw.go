@@ -14,12 +14,14 @@ type rawConfig struct {
 	AllDead  text        `key:"all-dead"`
 	Hold     rawHold     `key:"hold"`
 	Group    rawGroup    `key:"group"`
+	BGP      rawBGP      `key:"bgp"`
 	Uplinks  []rawUplink `key:"uplinks"`
 }
 
 type rawTables struct {
-	Balance number `key:"balance"`
-	Uplinks number `key:"uplinks"`
+	Balance  number `key:"balance"`
+	Uplinks  number `key:"uplinks"`
+	Prefixes number `key:"prefixes"`
 }
 
 type rawRules struct {
@@ -63,6 +65,7 @@ type rawUplink struct {
 	Neighbour rawNeighbour `key:"neighbour"`
 	ICMP      rawICMP      `key:"icmp"`
 	BFD       rawBFD       `key:"bfd"`
+	BGP       rawUplinkBGP `key:"bgp"`
 }
 
 type rawNeighbour struct {

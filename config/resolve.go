@@ -96,6 +96,10 @@ func resolve(raw *rawConfig, dir string, r *report) *Config {
 			UnbalancedTimer: or(raw.Group.UnbalancedTimer, defaultUnbalancedTimer),
 		},
 	}
+	c.Tables.Prefixes = uint32(s.fit("tables.prefixes", raw.Tables.Prefixes, beside(int64(c.Tables.Balance), tables), tables))
+	if raw.BGP.on(false) {
+		c.BGP = s.bgp("bgp", &raw.BGP, c.Protocol)
+	}
 	for i := range raw.Uplinks {
 		c.Uplinks = append(c.Uplinks, s.uplink(c, &raw.Uplinks[i], i))
 	}
@@ -126,6 +130,9 @@ func (s resolver) uplink(c *Config, raw *rawUplink, i int) Uplink {
 	}
 	if raw.BFD.on(false) {
 		u.BFD = s.bfd(path+".bfd", &raw.BFD)
+	}
+	if raw.BGP.on(false) {
+		u.BGP = s.uplinkBGP(path+".bgp", &raw.BGP)
 	}
 	return u
 }

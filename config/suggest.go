@@ -27,6 +27,32 @@ var otherWords = map[string]string{
 	"proto": "protocol", "links": "uplinks", "interfaces": "uplinks", "wans": "uplinks", "wan": "uplinks",
 }
 
+// moreWords are the words that mean something else in other sections as well.
+var moreWords = map[string][]string{
+	"remote-as": {"peer-as"}, "neighbor-as": {"peer-as"}, "neighbour-as": {"peer-as"}, "asn": {"as", "peer-as"}, "as-number": {"as", "peer-as"}, "local-as": {"as"},
+	"as": {"peer-as"}, "autonomous-system": {"as", "peer-as"}, "id": {"router-id"}, "identifier": {"router-id"}, "bgp-id": {"router-id"}, "routerid": {"router-id"},
+	"neighbor": {"peer"}, "neighbour": {"peer"}, "neighbors": {"peer"}, "address": {"peer", "listen"}, "addresses": {"peer", "listen"},
+	"address-family": {"families"}, "afi": {"families"}, "afi-safi": {"families"}, "gtsm": {"ttl-security"}, "ttl": {"multihop"}, "ebgp-multihop": {"multihop"},
+	"maximum-prefix": {"max-prefixes"}, "prefix-limit": {"max-prefixes"}, "import-limit": {"max-prefixes"}, "receive-limit": {"max-prefixes"},
+	"hold": {"hold-time"}, "holdtime": {"hold-time"}, "timers": {"hold-time"}, "localpref": {"preference"}, "local-pref": {"preference"}, "local-preference": {"preference"},
+	"metric": {"med"}, "as-prepend": {"prepend"}, "community": {"communities"}, "filter": {"import"}, "in": {"import"},
+	"network": {"announce", "prefix"}, "networks": {"announce", "prefixes"}, "originate": {"announce"}, "export": {"announce"}, "prefixes": {"announce", "prefix"}, "prefix": {"prefixes"}, "advertise": {"announce"},
+	"bestpath": {"as-path"}, "multipath": {"as-path"}, "multipath-relax": {"as-path"}, "roa": {"rpki"}, "rtr": {"rpki"}, "cache": {"servers"}, "caches": {"servers"},
+	"gr": {"graceful-restart"}, "graceful": {"graceful-restart"}, "device": {"interface"}, "condition": {"when"}, "drain": {"drain-time"},
+}
+
+// openSecret says why a password is refused that was written into the file. Its
+// value is not repeated.
+func openSecret(name string, known map[string]bool) string {
+	switch strings.ReplaceAll(name, "_", "-") {
+	case "password", "passwd", "secret", "key", "passphrase", "md5", "md5-password", "tcp-md5", "auth-password", "authentication-key", "auth-key":
+		if known["password-file"] {
+			return "passwords do not stand in the configuration, which is shown to others; write this one into a file of its own (chmod 600), and its path as password-file"
+		}
+	}
+	return ""
+}
+
 // advise says what to write instead of an unknown key: the nearest key of the
 // section, which is returned as well, or where the key would be right.
 func advise(name, path string, known map[string]bool) (meant, advice string) {
@@ -37,6 +63,10 @@ func advise(name, path string, known map[string]bool) (meant, advice string) {
 	case known[other]:
 		meant = other
 	default:
+		if i := slices.IndexFunc(moreWords[word], func(w string) bool { return known[w] }); i >= 0 {
+			meant = moreWords[word][i]
+			break
+		}
 		meant = nearest(word, known)
 	}
 	if meant != "" {

@@ -36,6 +36,7 @@ func (c *Config) validate(r *report) {
 	}
 	c.checkHold(r)
 	c.checkGroup(r)
+	c.checkBGP(r)
 	switch n := len(c.Uplinks); {
 	case n == 0:
 		r.add("uplinks", `there is none; write at least one "- name: …" with its interface below "uplinks:"`)
@@ -168,10 +169,15 @@ func (c *Config) checkUplinks(r *report) {
 		if u.BFD != nil {
 			u.BFD.check(r, path+".bfd", u)
 		}
+		if u.BGP != nil {
+			u.BGP.check(r, path+".bgp", u, c.BGP)
+		}
 	}
 	c.checkInterfaces(r)
 	c.checkSources(r)
 	c.checkSessions(r)
+	c.checkBGPSessions(r)
+	c.checkPrefixes(r, tableOf)
 }
 
 // checkName keeps names to what logs, metrics and variables can carry.

@@ -28,7 +28,7 @@ func (c *Config) warn(r *report) {
 	}
 	for i := range c.Uplinks {
 		u, path := &c.Uplinks[i], item("uplinks", i)
-		if u.Neighbour == nil && u.ICMP == nil && u.BFD == nil {
+		if u.Neighbour == nil && u.ICMP == nil && u.BFD == nil && u.BGP == nil {
 			r.add(path, "nothing but the link of %s is watched; status shows it as not verified (DGD-03); add icmp targets", u.Name)
 		}
 		u.warnSlow(r, path)
@@ -38,7 +38,11 @@ func (c *Config) warn(r *report) {
 		if u.BFD != nil {
 			u.BFD.warn(r, path+".bfd", u.Name)
 		}
+		if u.BGP != nil {
+			u.BGP.warn(r, path+".bgp", u)
+		}
 	}
+	c.warnBGP(r)
 	c.warnShares(r)
 }
 
@@ -57,6 +61,9 @@ func (u *Uplink) warnSlow(r *report, path string) {
 	case u.Neighbour != nil:
 		worst = (u.Neighbour.Interval + solicitation) * time.Duration(u.Neighbour.Tries)
 		where, advice = ".neighbour", "write a shorter interval or fewer tries, or add icmp"
+	case u.BGP != nil:
+		worst = u.BGP.HoldTime
+		where, advice = ".bgp.hold-time", "add bfd or icmp"
 	}
 	if worst > slowDetection {
 		r.add(path+where, "an outage of %s may go unseen for %v, longer than connections wait (%v; DGD-09); %s", u.Name, worst, slowDetection, advice)

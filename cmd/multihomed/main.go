@@ -99,12 +99,13 @@ func newRoot() *cobra.Command {
 weighted multipath and per-source routing tables in the kernel equal to that.
 
 Exit codes: 0 done, 1 failed, 2 wrong command line or configuration,
-3 the kernel differs (plan --exit-code), 4 no daemon answers (status).`,
+3 the kernel differs (plan --exit-code), 4 no daemon answers (status, routes, drain).`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
-	root.AddCommand(runCommand(), checkCommand(), planCommand(), statusCommand(), withdrawCommand(), demoCommand(), versionCommand())
+	root.AddCommand(runCommand(), checkCommand(), planCommand(), statusCommand(), routesCommand(), drainCommand(), undrainCommand(),
+		withdrawCommand(), demoCommand(), speakerCommand(), versionCommand())
 	return root
 }
 

@@ -126,10 +126,12 @@ func (d *daemon) run(ctx context.Context) error {
 		NewProber: func(c probe.Config, report func(probe.Report)) engine.Prober {
 			return probe.New(c, report, d.log)
 		},
+		Bulk: kernel, Buckets: kernel.Buckets, Memory: memoryFile(d.socket),
 		Changed: func() { server.Changed() },
 		Ready:   func() { notifySystemd(d.log, "READY=1") },
 	})
-	if server, err = status.NewServer(d.socket, e.Status, d.log); err != nil {
+	if server, err = status.NewServer(d.socket, e.Status, d.log,
+		status.WithRoutes(e.Routes), status.WithDrainer(status.Drainer{Drain: e.Drain, Undrain: e.Undrain})); err != nil {
 		return failure(err)
 	}
 	if err := engine.TakeSysctls(kernel, sysctlFile(d.socket), d.log); err != nil {

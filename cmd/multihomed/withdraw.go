@@ -72,3 +72,8 @@ func socketFlag(cmd *cobra.Command, socket *string) {
 func sysctlFile(socket string) string {
 	return filepath.Join(filepath.Dir(socket), filepath.Base(socket)+".sysctls")
 }
+
+// memoryFile is where the daemon with this socket remembers which uplinks are drained.
+func memoryFile(socket string) string {
+	return filepath.Join(filepath.Dir(socket), filepath.Base(socket)+".drains")
+}

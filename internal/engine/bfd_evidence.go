@@ -55,6 +55,8 @@ type heard struct {
 	closed, dead bool
 	// inherited: the phase is that of a session before.
 	inherited bool
+	// failures counts what take saw fail, here and in the sessions before.
+	failures uint64
 }
 
 // take draws the phase from an event.
@@ -64,6 +66,7 @@ func (h *heard) take(e bfd.Event) {
 		h.phase, h.cause, h.inherited = phaseUp, "", false
 	case e.Failure():
 		h.phase, h.cause = phaseFailed, h.failure(e)
+		h.failures++
 	case e.New == bfd.AdminDown && h.phase != phaseFailed:
 		h.phase, h.cause = phaseAdmin, "administratively down here"
 	case e.Old == bfd.Up:
@@ -75,6 +78,7 @@ func (h *heard) take(e bfd.Event) {
 // that the path works again; another mode, another address of ours or another speaker
 // do not.
 func (h *heard) inherit(old heard) {
+	h.failures = old.failures
 	if h.peer.IsValid() && old.peer != h.peer {
 		return // That is another path.
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/multihomed/multihomed/internal/uplink"
 )
 
-// speaker is a Speaker whose sessions notice what they are told.
-type speaker struct {
+// bfdSpeaker is a Speaker whose sessions notice what they are told.
+type bfdSpeaker struct {
 	die chan any
 
 	mu       sync.Mutex // guards what follows
@@ -27,10 +27,10 @@ type speaker struct {
 	opening func()
 }
 
-func newSpeaker() *speaker { return &speaker{die: make(chan any)} }
+func newSpeaker() *bfdSpeaker { return &bfdSpeaker{die: make(chan any)} }
 
 // Open opens a session that is down.
-func (s *speaker) Open(c bfd.Config, notify func(bfd.Event)) (Session, error) {
+func (s *bfdSpeaker) Open(c bfd.Config, notify func(bfd.Event)) (Session, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (s *speaker) Open(c bfd.Config, notify func(bfd.Event)) (Session, error) {
 
 // Run goes on until its context ends, or until it is told to die: of an error it
 // returns, of anything else it panics.
-func (s *speaker) Run(ctx context.Context) error {
+func (s *bfdSpeaker) Run(ctx context.Context) error {
 	s.mu.Lock()
 	s.running = true
 	s.mu.Unlock()
@@ -77,19 +77,19 @@ func (s *speaker) Run(ctx context.Context) error {
 	}
 }
 
-func (s *speaker) runs() bool {
+func (s *bfdSpeaker) runs() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.running
 }
 
-func (s *speaker) Stats() bfd.Stats {
+func (s *bfdSpeaker) Stats() bfd.Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return bfd.Stats{Sessions: len(s.sessions), WorstLateness: s.lateness}
 }
 
-func (s *speaker) ResetLateness() {
+func (s *bfdSpeaker) ResetLateness() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lateness = 0
@@ -97,7 +97,7 @@ func (s *speaker) ResetLateness() {
 }
 
 // asked returns the calls since it was asked last.
-func (s *speaker) asked() []string {
+func (s *bfdSpeaker) asked() []string {
 	if s == nil {
 		return nil
 	}
@@ -110,7 +110,7 @@ func (s *speaker) asked() []string {
 
 // of returns the open session over a device with a peer of a family, nil if there is
 // none.
-func (s *speaker) of(device string, is6 bool) *fakeSession {
+func (s *bfdSpeaker) of(device string, is6 bool) *fakeSession {
 	if s == nil {
 		return nil
 	}
@@ -148,7 +148,7 @@ func describe(c bfd.Config) string {
 
 // fakeSession is a session of a speaker.
 type fakeSession struct {
-	speaker *speaker
+	speaker *bfdSpeaker
 	notify  func(bfd.Event)
 
 	status  bfd.Status // guarded by the mutex of the speaker, and so is closed
@@ -231,7 +231,7 @@ func (f *fakeSession) notices(word string, at time.Time) bool {
 }
 
 // sessionOf returns the open session of a way.
-func (e *Engine) sessionOf(s *speaker, w uplink.Way) *fakeSession {
+func (e *Engine) sessionOf(s *bfdSpeaker, w uplink.Way) *fakeSession {
 	for _, m := range e.site.members {
 		if m.Way == w {
 			return s.of(m.conf.Interface, w.Family.Any().Addr().Is6())

@@ -124,6 +124,17 @@ func (s *session) up() bool {
 	return s.heard.phase == phaseUp
 }
 
+// failuresOf counts the failures of the session of a way. The loop calls it.
+func (p *sessions) failuresOf(w uplink.Way) uint64 {
+	s := p.all[w]
+	if s == nil {
+		return 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.heard.failures
+}
+
 // next returns when the session is to be looked at again, the zero Time if it need
 // not be soon.
 func (s *session) next(now time.Time) time.Time {

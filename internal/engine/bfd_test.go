@@ -53,7 +53,7 @@ func (b *bench) bfd() (uplink.Evidence, bool) {
 // reload uses another configuration, keys and all.
 func (b *bench) reload(text string) {
 	c := parseConfig(b.t, text)
-	b.use(reload{config: c, keys: readKeys(c)})
+	b.use(reload{config: c, keys: readKeys(c), passwords: readPasswords(c)})
 	b.turn()
 }
 
@@ -291,7 +291,7 @@ func TestSessions_race(t *testing.T) {
 }
 
 // speaker0 returns the present speaker.
-func (d *daemon) speaker0() *speaker {
+func (d *daemon) speaker0() *bfdSpeaker {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.speaker

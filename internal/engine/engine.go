@@ -12,6 +12,7 @@ import (
 	"github.com/multihomed/multihomed/fib"
 	"github.com/multihomed/multihomed/internal/netmon"
 	"github.com/multihomed/multihomed/internal/probe"
+	"github.com/multihomed/multihomed/internal/speaker"
 	"github.com/multihomed/multihomed/internal/uplink"
 )
 
@@ -42,6 +43,16 @@ type Options struct {
 	// NewSpeaker makes the speaker of BFD, when an uplink first wants it; nil is
 	// the real one.
 	NewSpeaker func(o bfd.Options) (Speaker, error)
+	// NewBGP makes what keeps the sessions of BGP, when an uplink first wants one; nil
+	// is the real one, a process of its own.
+	NewBGP func(o speaker.Options) BGP
+	// Bulk is where routes to prefixes are written; nil where they cannot be.
+	Bulk fib.BulkKernel
+	// Buckets counts the buckets of a group by next hop, both by their kernel ids; nil
+	// where nobody can tell.
+	Buckets func(ctx context.Context, group uint32) (map[uint32]int, error)
+	// Memory is the file that remembers what is drained, "" for none.
+	Memory string
 	// OnWrite is called after each pass in which the kernel was written or
 	// could not be, with the state that was desired.
 	OnWrite func(rep fib.Report, d fib.Desired)
@@ -70,6 +81,9 @@ type Engine struct {
 	writer   *fib.Writer
 	probes   *probes
 	sessions *sessions
+	peering  *peering
+	bulk     *bulk
+	drains   *drains
 	verdicts uplink.Verdicts
 	found    found
 	// pending is a configuration that waits for the monitor to look by it.
@@ -111,8 +125,10 @@ func New(o Options) *Engine {
 	e.writer = fib.NewWriter(o.Kernel, e.site.owner)
 	e.probes = newProbes(e)
 	e.sessions = newSessions(e)
-	e.site.keys = readKeys(o.Config)
+	e.site.keys, e.site.passwords = readKeys(o.Config), readPasswords(o.Config)
 	e.logKeys(e.site)
+	e.logPasswords(e.site)
+	e.newBGP()
 	e.watching = e.site.watch(nil)
 	e.shown.Store(&shown{site: e.site})
 	return e
@@ -127,6 +143,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer e.tasks.Wait()
 	defer stop()
+	defer e.silence()
 	e.monitor = e.opts.NewMonitor(e.watching, e.board.Poke)
 	e.supervise(ctx, "monitor", e.monitor.Run, nil)
 	owner := e.site.owner
@@ -170,14 +187,17 @@ func (e *Engine) step(ctx context.Context, now time.Time) time.Duration {
 		e.look(ctx, snapshot, now)
 	}
 	before := e.verdicts
-	verdicts, wake := uplink.Decide(e.site.policy, before, e.board.Snapshot(), now)
+	told := e.hearBGP(now)
+	verdicts, wake := uplink.Decide(e.peering.policy(), before, e.board.Snapshot(), now)
 	e.verdicts = verdicts
-	desired := e.site.layout.Desired(e.facts, verdicts)
+	choices := e.bulk.choices(e.site.layout, e.peering.slots)
+	desired := e.site.layout.Desired(e.facts, verdicts, choices)
 	rep := e.writer.Sync(ctx, desired, now)
 	if e.opts.OnWrite != nil && (len(rep.Done) > 0 || len(rep.Failed) > 0) {
 		e.opts.OnWrite(rep, desired)
 	}
 	// The kernel first, the words after: whoever reads them may be slow.
+	told = earlier(told, e.actBGP(ctx, desired, rep, now))
 	e.logVerdicts(before)
 	e.stats.record(e.log, rep, now)
 	first := !e.ready
@@ -194,7 +214,7 @@ func (e *Engine) step(ctx context.Context, now time.Time) time.Duration {
 	if !e.lookAgain.IsZero() {
 		sleep = min(sleep, max(e.lookAgain.Sub(now), time.Millisecond))
 	}
-	if !wake.IsZero() {
+	if wake = earlier(wake, told); !wake.IsZero() {
 		sleep = min(sleep, max(wake.Sub(now), time.Millisecond))
 	}
 	return sleep
@@ -213,6 +233,7 @@ func (e *Engine) adopt(ctx context.Context, s *netmon.Snapshot, now time.Time) e
 	e.stats.resyncs++
 	actual, _ := e.writer.Actual()
 	e.verdicts, e.found = e.site.adopt(actual, s, now)
+	e.adoptBGP(actual)
 	return nil
 }
 
@@ -248,6 +269,7 @@ func (e *Engine) look(ctx context.Context, s *netmon.Snapshot, now time.Time) {
 	}
 	e.probes.update(ctx, e.site, views)
 	e.lookAgain = earlier(e.lookAgain, e.sessions.update(ctx, e.site, views, s, now))
+	e.peering.look(ctx, e.site, views, s, now)
 	e.watch(e.site.watch(views))
 	e.looked = look{e.site, s}
 }

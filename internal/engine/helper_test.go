@@ -18,6 +18,7 @@ import (
 	"github.com/multihomed/multihomed/fib/fibtest"
 	"github.com/multihomed/multihomed/internal/netmon"
 	"github.com/multihomed/multihomed/internal/probe"
+	"github.com/multihomed/multihomed/internal/speaker"
 	"github.com/multihomed/multihomed/internal/uplink"
 )
 
@@ -202,10 +203,14 @@ type bench struct {
 	host    *monitor
 	started []*prober
 	// speakers are those that were made, the present one last.
-	speakers []*speaker
-	log      *journal
-	now      time.Time
-	ctx      context.Context
+	speakers []*bfdSpeaker
+	// voices are those of BGP, the present one last.
+	voices []*voice
+	// memory is the file of drains.
+	memory string
+	log    *journal
+	now    time.Time
+	ctx    context.Context
 }
 
 func newBench(t *testing.T, text string, s *netmon.Snapshot) *bench {
@@ -215,6 +220,7 @@ func newBench(t *testing.T, text string, s *netmon.Snapshot) *bench {
 	b.boot(parseConfig(t, text))
 	t.Cleanup(func() {
 		stop()
+		b.Engine.silence()
 		b.tasks.Wait()
 	})
 	return b
@@ -222,6 +228,9 @@ func newBench(t *testing.T, text string, s *netmon.Snapshot) *bench {
 
 // boot starts another engine on the same kernel.
 func (b *bench) boot(c *config.Config) {
+	if b.Engine != nil {
+		b.Engine.silence()
+	}
 	b.Engine = New(Options{
 		Config: c, Path: "test.yaml", Kernel: b.fake, Log: b.log.logger(), Version: "v1",
 		NewProber: func(c probe.Config, report func(probe.Report)) Prober {
@@ -234,6 +243,12 @@ func (b *bench) boot(c *config.Config) {
 			b.speakers = append(b.speakers, s)
 			return s, nil
 		},
+		NewBGP: func(o speaker.Options) BGP {
+			v := newVoice(o)
+			b.voices = append(b.voices, v)
+			return v
+		},
+		Bulk: b.fake, Memory: b.memory,
 	})
 	b.monitor = b.host
 }

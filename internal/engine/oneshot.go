@@ -44,7 +44,13 @@ func Plan(ctx context.Context, c *config.Config, k fib.Kernel, s *netmon.Snapsho
 		}
 	}
 	verdicts, _ := uplink.Decide(t.policy, previous, evidence, now)
-	desired := t.layout.Desired(facts, verdicts)
+	// Which groups prefixes need only a running daemon knows: those that are there.
+	var choices []uplink.Choice
+	for _, id := range foundChoices(t.layout, t.owner, actual) {
+		f, code, _ := t.layout.ChoiceOf(id)
+		choices = append(choices, t.defaultSlots().choice(t.layout, f, code))
+	}
+	desired := t.layout.Desired(facts, verdicts, choices)
 	if seer, ok := k.(intruderSeer); ok {
 		// Before the first run no rule leads to our tables yet, and List did not
 		// look into them.
@@ -79,10 +85,18 @@ func Watch(c *config.Config) netmon.Config { return newSite(c).watch(map[uplink.
 const withdrawPasses = 5
 
 // Withdraw removes everything from the kernel that is ours under c and returns
-// the ops that did it. What fails is tried again a few times, within a second or
+// the ops that did it, but for the routes to prefixes, of which there may be a million:
+// those go first, because the kernel removes a group with all of its routes, one by one
+// and with its lock held. What fails is tried again a few times, within a second or
 // two; what is left then is in the error.
 func Withdraw(ctx context.Context, c *config.Config, k fib.Kernel) ([]fib.Op, error) {
-	w := fib.NewWriter(k, newSite(c).owner)
+	t := newSite(c)
+	if table, ok := k.(fib.BulkKernel); ok {
+		if err := withdrawBulk(ctx, table, bulkOwner(c, t.owner)); err != nil {
+			return nil, fmt.Errorf("remove routes to prefixes: %w", errors.Join(err, errLeft))
+		}
+	}
+	w := fib.NewWriter(k, t.owner)
 	var done []fib.Op
 	var rep fib.Report
 	for range withdrawPasses {

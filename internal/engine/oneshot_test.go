@@ -77,7 +77,7 @@ func TestPlan_errors(t *testing.T) {
 	}
 	k.SetCapabilities(fib.Capabilities{NextHops: true, Resilient: true})
 	for id := range uint32(4) {
-		hop := fib.NextHop{ID: 22100000 + id<<16, Family: fib.IPv4, Device: fib.Device{Index: 9}}
+		hop := fib.NextHop{ID: 22100000 + id<<18, Family: fib.IPv4, Device: fib.Device{Index: 9}}
 		if err := k.Stranger(fib.Op{Verb: fib.Add, Object: hop, Protocol: 4}); err != nil {
 			t.Fatal(err)
 		}

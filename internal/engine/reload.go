@@ -14,16 +14,17 @@ import (
 // reload is a request to use another configuration, or to remember why there is
 // none.
 type reload struct {
-	config *config.Config
-	keys   map[string]keyRing
-	err    error
+	config    *config.Config
+	keys      map[string]keyRing
+	passwords map[string]password
+	err       error
 }
 
-// Reload makes c the configuration. Only what differs is touched. It reads the key
-// files that c names, which may have changed although c has not, and waits for the
+// Reload makes c the configuration. Only what differs is touched. It reads the files of
+// keys and passwords that c names, which may have changed although c has not, and waits for the
 // loop to hear of it, at most until ctx ends.
 func (e *Engine) Reload(ctx context.Context, c *config.Config) {
-	e.send(ctx, reload{config: c, keys: readKeys(c)})
+	e.send(ctx, reload{config: c, keys: readKeys(c), passwords: readPasswords(c)})
 }
 
 // ReloadFailed remembers why a newer configuration is not in use.
@@ -40,6 +41,10 @@ func (e *Engine) send(ctx context.Context, r reload) {
 var errOwner = errors.New("protocol and next-hops.base say what is ours in the kernel and cannot change while running: " +
 	"stop multihomed, run `multihomed withdraw` with the old configuration, and start it with the new one")
 
+// errBulkOwner refuses the same of the routes to prefixes.
+var errBulkOwner = errors.New("bgp.protocol and tables.prefixes say which routes to prefixes are ours in the kernel and cannot change while running: " +
+	"stop multihomed, run `multihomed withdraw` with the old configuration, and start it with the new one")
+
 // pending is a configuration that waits for a snapshot that was made for it. Where
 // default routes have not been read yet, none of them would look like no gateway,
 // and a live way like a dead one.
@@ -54,9 +59,13 @@ func (e *Engine) use(r reload) {
 	var next *site
 	if r.err == nil {
 		next = newSite(r.config)
-		next.keys = r.keys
+		next.keys, next.passwords = r.keys, r.passwords
 		if next.owner != e.site.owner {
 			r.err = errOwner
+		} else if e.bulk.runs && bulkOwner(next.config, next.owner) != e.bulk.owner {
+			r.err = errBulkOwner
+		}
+		if r.err != nil {
 			e.log.Error("the new configuration is not used; the old one goes on", "config", e.opts.Path, "error", r.err)
 		}
 	}
@@ -106,10 +115,20 @@ func (e *Engine) replace() {
 			e.verdicts[m.Way] = verdict
 			e.found.seen[m.Way] = e.found.seen[old]
 		}
+		if ok {
+			e.peering.slots.rename(old.Uplink, m.Uplink)
+			e.drains.rename(old, m.Way)
+		}
+	}
+	if e.drains.retain(next.members) {
+		e.drains.remember()
 	}
 	inheritKeys(e.site.keys, next.keys)
 	e.logKeys(next)
+	inheritPasswords(e.site.passwords, next.passwords)
+	e.logPasswords(next)
 	e.site, e.pending = next, nil
+	e.bulk.own(bulkOwner(next.config, next.owner))
 	e.log.Info("configuration reloaded", "config", e.opts.Path, "uplinks", len(next.config.Uplinks))
 }
 

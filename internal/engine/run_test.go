@@ -14,6 +14,7 @@ import (
 	"github.com/multihomed/multihomed/fib/fibtest"
 	"github.com/multihomed/multihomed/internal/netmon"
 	"github.com/multihomed/multihomed/internal/probe"
+	"github.com/multihomed/multihomed/internal/speaker"
 	"github.com/multihomed/multihomed/internal/status"
 	"github.com/multihomed/multihomed/internal/uplink"
 )
@@ -27,16 +28,23 @@ type daemon struct {
 	readies  atomic.Int32
 	changes  atomic.Int32
 	reports  atomic.Int32
-	mu       sync.Mutex // guards probers and speaker
+	mu       sync.Mutex // guards probers, speaker and voices
 	probers  []*prober
-	speaker  *speaker
+	speaker  *bfdSpeaker
+	voices   []*voice
 	stop     context.CancelFunc
 	finished chan error
 }
 
 func start(t *testing.T, text string, s *netmon.Snapshot) *daemon {
 	t.Helper()
-	d := &daemon{fake: fibtest.New(), host: &monitor{s: s}, log: &journal{}, finished: make(chan error, 1)}
+	return startOn(t, fibtest.New(), "", text, s)
+}
+
+// startOn starts a daemon on a kernel that another one may have written, with its memory.
+func startOn(t *testing.T, k *fibtest.Kernel, memory, text string, s *netmon.Snapshot) *daemon {
+	t.Helper()
+	d := &daemon{fake: k, host: &monitor{s: s}, log: &journal{}, finished: make(chan error, 1)}
 	d.Engine = New(Options{
 		Config: parseConfig(t, text), Path: "test.yaml", Kernel: d.fake, Log: d.log.logger(),
 		NewMonitor: func(_ netmon.Config, poke func()) Monitor {
@@ -59,6 +67,13 @@ func start(t *testing.T, text string, s *netmon.Snapshot) *daemon {
 			d.speaker = newSpeaker()
 			return d.speaker, nil
 		},
+		NewBGP: func(o speaker.Options) BGP {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.voices = append(d.voices, newVoice(o))
+			return d.voices[len(d.voices)-1]
+		},
+		Bulk: d.fake, Memory: memory,
 		OnWrite: func(fib.Report, fib.Desired) { d.reports.Add(1) },
 		Ready:   func() { d.readies.Add(1) },
 		Changed: func() { d.changes.Add(1) },

@@ -360,7 +360,7 @@ func (s *scenario) fight(duration, text string) error {
 		return err
 	}
 	if s.lenient {
-		d = min(d, 200*time.Millisecond) // There are enough calls in that to fail.
+		d = min(d, 50*time.Millisecond) // There are enough calls in that to fail.
 	}
 	s.fighting = true
 	defer func() { s.fighting = false }()

@@ -69,7 +69,7 @@ type scenario struct {
 	routes  map[routeOf]netmon.Default
 	neigh   map[netmon.NeighbourKey]netmon.Neighbour
 	targets map[uplink.Way]map[netip.Addr]uplink.Target
-	speaker *speaker
+	speaker *bfdSpeaker
 
 	// lenient skips the expectations but the last: a failed call shifts what
 	// happens when, not what comes of it.
@@ -154,7 +154,7 @@ func TestScenarios_EveryCallFailsOnce(t *testing.T) {
 // firstChoice replaces ids of other choices by the first: which of its candidates an
 // object has is a matter of what was free when it was written.
 func firstChoice(text string) string {
-	const base, quarter = 22_100_000, 1 << 16
+	const base, quarter = 22_100_000, 1 << 18
 	text = regexp.MustCompile(`\b22\d{6}\b`).ReplaceAllStringFunc(text, func(id string) string {
 		n, _ := strconv.Atoi(id)
 		return strconv.Itoa(base + (n-base)%quarter)

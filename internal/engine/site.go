@@ -20,6 +20,8 @@ type site struct {
 	interfaces map[string]int
 	// keys are the authentication of BFD by uplink, set before the site is used.
 	keys map[string]keyRing
+	// passwords are those of BGP by uplink, set before the site is used.
+	passwords map[string]password
 }
 
 // member is one configured way.
@@ -46,6 +48,7 @@ func newSite(c *config.Config) *site {
 	s := &site{config: c, interfaces: map[string]int{}}
 	s.layout = uplink.Layout{
 		BalanceTable: c.Tables.Balance,
+		Prefixes:     c.Tables.Prefixes,
 		Priorities: uplink.Priorities{
 			Main: c.Rules.Main, Source: c.Rules.Source, Mark: c.Rules.Mark, Balance: c.Rules.Balance,
 		},
@@ -76,6 +79,7 @@ func newSite(c *config.Config) *site {
 			}
 		}
 	}
+	s.layout.WithPrefixes = s.wantsPrefixes()
 	s.owner = s.layout.Owner(c.Protocol)
 	return s
 }

@@ -73,7 +73,7 @@ uplinks:
   - {name: b, interface: eth2, gateway: 198.51.100.1}
 `))
 	wantLayout := uplink.Layout{
-		BalanceTable: 2000, Priorities: uplink.Priorities{Main: 100, Source: 200, Mark: 300, Balance: 400},
+		BalanceTable: 2000, Prefixes: 2001, Priorities: uplink.Priorities{Main: 100, Source: 200, Mark: 300, Balance: 400},
 		MarkMask: 0xf, NextHopBase: 7000000, IdleTimer: 3 * time.Second, UnbalancedTimer: 5 * time.Second,
 		Uplinks: []uplink.Place{
 			{Name: "a", Table: 1234, Mark: 7, Weight: 3, OnLink: true},

@@ -63,6 +63,7 @@ func (e *Engine) Status() status.Status {
 		s.Uplinks = append(s.Uplinks, su)
 	}
 	e.addBFD(v, &s)
+	e.addBGP(v, &s)
 	return s
 }
 
@@ -143,11 +144,14 @@ func (v *shown) share(m member) float64 {
 	sum := 0
 	for _, o := range v.site.members {
 		if o.Family == m.Family && v.verdicts[o.Way].Role == uplink.Active {
-			sum += o.Weight
+			sum += v.weight(o)
 		}
 	}
-	return float64(m.Weight) / float64(sum)
+	return float64(v.weight(m)) / float64(sum)
 }
+
+// weight is the one in use.
+func (v *shown) weight(m member) int { return cmp.Or(v.facts[m.Way].Weight, m.Weight) }
 
 // poll replaces the evidence of probe targets by what Decide concludes from it,
 // with its quorum and its excuses: it weighs it here as if no other soft source

@@ -111,19 +111,26 @@ func remember(file string, old map[string]string) error {
 	if err != nil {
 		return fmt.Errorf("remember sysctls: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+	if err := replaceFile(file, data); err != nil {
 		return fmt.Errorf("remember sysctls: %w", err)
 	}
+	return nil
+}
+
+// replaceFile writes a file so that whoever reads it finds the old or the new one.
+func replaceFile(file string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
 	temp := file + ".new"
-	err = os.WriteFile(temp, data, 0o600)
+	err := os.WriteFile(temp, data, 0o600)
 	if err == nil {
 		err = os.Rename(temp, file)
 	}
 	if err != nil {
 		_ = os.Remove(temp) // What is left of it takes room and says nothing.
-		return fmt.Errorf("remember sysctls: %w", err)
 	}
-	return nil
+	return err
 }
 
 // SysctlsStillOurs returns the needed settings that have the value that we need:

@@ -139,7 +139,10 @@ func checkCode(f source) []finding {
 	}
 	for _, d := range f.ast.Decls {
 		fn, _ := d.(*ast.FuncDecl)
-		w.walk(d, scope{testMain: f.test && fn != nil && fn.Recv == nil && fn.Name.Name == "TestMain"})
+		w.walk(d, scope{
+			testMain: f.test && fn != nil && fn.Recv == nil && fn.Name.Name == "TestMain",
+			bubble:   fn != nil && w.waits(fn),
+		})
 	}
 	return w.found
 }
@@ -147,10 +150,24 @@ func checkCode(f source) []finding {
 // scope is what surrounds a node.
 type scope struct {
 	testMain bool
-	// bubble: within the function of synctest.Test, where sleeping takes no time.
+	// bubble: within the function of synctest.Test, or one that calls synctest.Wait,
+	// which panics anywhere else. Sleeping takes no time there.
 	bubble bool
 	// testers are the names of parameters of types of package testing.
 	testers []string
+}
+
+// waits reports whether fn calls synctest.Wait.
+func (w *walker) waits(fn *ast.FuncDecl) bool {
+	found := false
+	ast.Inspect(fn, func(n ast.Node) bool {
+		if call, ok := n.(*ast.CallExpr); ok {
+			pkg, name := w.callee(call)
+			found = found || pkg == "testing/synctest" && name == "Wait"
+		}
+		return !found
+	})
+	return found
 }
 
 func (w *walker) walk(n ast.Node, s scope) {
@@ -221,7 +238,7 @@ func (w *walker) call(call *ast.CallExpr, s scope) {
 	// The engine starts a component that panicked again, and so does the monitor
 	// with its own goroutines; a lab hands a panic from its threads on to the
 	// caller, and a test may want to see one.
-	mayRecover := inCmd || inLab || w.test || strings.HasPrefix(w.name, "internal/engine/") || w.name == "internal/netmon/guard.go"
+	mayRecover := inCmd || inLab || w.test || strings.HasPrefix(w.name, "internal/engine/") || slices.Contains([]string{"internal/netmon/guard.go", "bgp/guard.go"}, w.name)
 	pkg, name := w.callee(call)
 	switch {
 	case (pkg == "os" || pkg == "syscall") && name == "Exit" && !mayExit:

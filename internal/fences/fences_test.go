@@ -96,6 +96,8 @@ func TestCheck(t *testing.T) {
 		{"time.Sleep in a test", "fib/x_test.go", "package fib\nimport \"time\"\nfunc f() { time.Sleep(1) }", []string{"3 sleep"}},
 		{"time.Sleep in a bubble", "fib/x_test.go", "package fib\nimport (\n\"testing\"\n\"testing/synctest\"\n\"time\"\n)\n" +
 			"func TestX(t *testing.T) { synctest.Test(t, func(t *testing.T) { time.Sleep(1) }) }", nil},
+		{"time.Sleep beside synctest.Wait", "fib/x_test.go", "package fib\nimport (\n\"testing/synctest\"\n\"time\"\n)\n" +
+			"func settle() { time.Sleep(1); synctest.Wait() }", nil},
 		{"time.Sleep behind a bubble", "fib/x_test.go", "package fib\nimport (\n\"testing\"\n\"testing/synctest\"\n\"time\"\n)\n" +
 			"func TestX(t *testing.T) {\nsynctest.Test(t, func(t *testing.T) {})\ntime.Sleep(1) }", []string{"9 sleep"}},
 		{"time.Sleep in a program", "fib/x.go", "package fib\nimport \"time\"\nfunc f() { time.Sleep(1) }", nil},

@@ -27,6 +27,7 @@ var rules = map[string]rule{
 	"fib/fibtest":     {[]string{"fib"}, "the fake kernel speaks the types of fib"},
 	"config":          {nil, leaf},
 	"bgp":             {nil, leaf},
+	"bgp/interop":     {[]string{"bgp"}, "interoperability is tested as a stranger would use the package"},
 	"bfd":             {nil, leaf},
 	"bfd/interop":     {[]string{"bfd"}, "interoperability is tested as a stranger would use the package"},
 	"internal/netmon": {nil, leaf},
@@ -34,27 +35,32 @@ var rules = map[string]rule{
 	"internal/status": {nil, leaf},
 	"internal/uplink": {[]string{"fib"}, pure},
 	"internal/engine": {
-		[]string{"fib", "config", "bgp", "bfd", "internal/netmon", "internal/probe", "internal/status", "internal/uplink"},
+		[]string{"fib", "config", "bgp", "bfd", "internal/netmon", "internal/probe", "internal/speaker", "internal/status", "internal/uplink"},
 		"the engine is the one place where the leaves meet",
 	},
+	"internal/speaker":          {[]string{"bgp"}, "it carries what bgp says from one process to another"},
+	"internal/bgptest":          {nil, "a far end that knows nothing of what it tests"},
+	"internal/adversity":        {[]string{"internal/bgptest", "internal/lab", "internal/status"}, "adversity looks at the daemon from outside"},
 	"internal/lab":              {nil, "a lab builds networks and knows nothing of the daemon"},
 	"internal/demo":             {[]string{"internal/lab", "internal/status"}, "the demo looks at the daemon from outside"},
 	"internal/fences":           {[]string{"internal/conformance/page"}, "the fences hold only tests"},
 	"internal/conformance":      {[]string{"internal/conformance/page"}, "it runs tests and knows nothing of what they test"},
 	"internal/conformance/page": {nil, "the page is words and names"},
-	"bench":                     {[]string{"fib", "bfd", "internal/lab", "internal/status"}, "a benchmark looks at the daemon from outside, and at a package as a stranger would"},
+	"bench":                     {[]string{"fib", "bfd", "internal/adversity", "internal/bgptest", "internal/lab", "internal/status"}, "a benchmark looks at the daemon from outside, and at a package as a stranger would"},
 	"examples/embed":            {[]string{"fib"}, "an example uses what a stranger could: the public packages, one at a time"},
+	"examples/bgp-embed":        {[]string{"bgp"}, "an example uses what a stranger could: the public packages, one at a time"},
 	"examples/bfd-embed":        {[]string{"bfd"}, "an example uses what a stranger could: the public packages, one at a time"},
 	"cmd/multihomed": {
 		[]string{
-			"fib", "config", "bgp", "bfd", "internal/netmon", "internal/probe", "internal/status", "internal/engine", "internal/demo", "internal/lab",
+			"fib", "config", "bgp", "bfd", "internal/netmon", "internal/probe", "internal/speaker", "internal/status", "internal/engine",
+			"internal/demo", "internal/lab",
 		},
 		"a command puts the parts together or asks for something; it decides nothing",
 	},
 }
 
 // testHelpers may be imported by every test.
-var testHelpers = []string{"internal/lab", "fib/fibtest"}
+var testHelpers = []string{"internal/adversity", "internal/lab", "internal/bgptest", "fib/fibtest"}
 
 // library is a dependency that stays in few packages.
 type library struct {

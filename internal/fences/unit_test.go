@@ -20,7 +20,7 @@ func TestUnit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const capabilities = "CAP_NET_ADMIN CAP_NET_RAW CAP_SYS_NICE"
+	const capabilities = "CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_NET_RAW CAP_SYS_NICE"
 	for key, want := range map[string]string{
 		"AmbientCapabilities":     capabilities,
 		"CapabilityBoundingSet":   capabilities,

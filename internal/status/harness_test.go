@@ -94,10 +94,10 @@ func startOn(t *testing.T, socket string, snapshot func() Status) *running {
 // was brought by Changed.
 const onlyChanges = time.Hour
 
-func startWith(t *testing.T, socket string, snapshot func() Status, interval time.Duration) *running {
+func startWith(t *testing.T, socket string, snapshot func() Status, interval time.Duration, options ...Option) *running {
 	t.Helper()
 	log := new(logs)
-	s, err := NewServer(socket, snapshot, slog.New(slog.NewTextHandler(log, nil)))
+	s, err := NewServer(socket, snapshot, slog.New(slog.NewTextHandler(log, nil)), options...)
 	if err != nil {
 		t.Fatal(err)
 	}

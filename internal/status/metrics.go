@@ -14,7 +14,7 @@ import (
 // and is 1 for the one that holds, so that an alert needs no absent().
 var (
 	verdictWords = []string{"live", "held", "dead", "unknown"}
-	roleWords    = []string{"active", "standby", "none"}
+	roleWords    = []string{"active", "standby", "draining", "none"}
 	opinionWords = []string{"up", "down", "unknown"}
 )
 
@@ -109,8 +109,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	m.moment(descs.lastDrift, k.LastDriftAt)
 	m.moment(descs.lastChange, k.LastChangeAt)
 
+	m.speaker(s.BGP)
 	for _, u := range s.Uplinks {
-		m.gauge(descs.uplink, 1, u.Name, u.Interface, strconv.FormatUint(uint64(u.Table), 10), hex(u.Mark))
+		m.gauge(descs.uplink, 1, u.Name, u.Interface, decimal(u.Table), hex(u.Mark))
 		m.gauge(descs.weight, float64(u.Weight), u.Name)
 		m.gauge(descs.tier, float64(u.Tier), u.Name)
 		for _, w := range u.Ways {
@@ -184,11 +185,17 @@ func (m emitter) way(uplink string, w Way) {
 	if w.BFD != nil {
 		m.bfd(w.BFD, way)
 	}
+	if w.BGP != nil {
+		m.bgp(w.BGP, way)
+	}
+	m.drain(w, way)
 	if a := w.Advice; a != nil {
 		m.count(descs.redirects, a.Redirects, way...)
 		m.count(descs.unreachables, a.Unreachables, way...)
 	}
 }
+
+func decimal(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
 
 func hex(n uint32) string { return "0x" + strconv.FormatUint(uint64(n), 16) }
 

@@ -23,7 +23,7 @@ func registry(t *testing.T, s Status) *prometheus.Registry {
 }
 
 func TestMetrics_lint(t *testing.T) {
-	for name, doc := range map[string]Status{"healthy": healthy(), "broken": broken(), "starting": starting(), "empty": {}} {
+	for name, doc := range map[string]Status{"healthy": healthy(), "broken": broken(), "starting": starting(), "empty": {}, "peering": peering(), "quarrel": quarrel()} {
 		problems, err := testutil.GatherAndLint(registry(t, doc))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -161,8 +161,10 @@ func TestMetrics_areDocumented(t *testing.T) {
 	for _, m := range documented {
 		want = append(want, m[1])
 	}
-	for key := range values(t, broken()) {
-		got = append(got, key[:strings.IndexByte(key, '{')])
+	for _, doc := range []Status{broken(), quarrel()} {
+		for key := range values(t, doc) {
+			got = append(got, key[:strings.IndexByte(key, '{')])
+		}
 	}
 	slices.Sort(want)
 	slices.Sort(got)

@@ -44,6 +44,9 @@ const (
 //	GET /v1/status             one [Status] as JSON
 //	GET /v1/status?watch=true  one [Status] per line: at once, after each
 //	                           change, and once a second
+//	GET /v1/routes             the paths of prefixes ([RouteList]); with
+//	                           prefix, longer and limit
+//	POST /v1/drain, /v1/undrain  empty an uplink, or fill it ([DrainRequest])
 //	GET /metrics               the same in the text format of Prometheus
 //	GET /healthz               200 while the process serves
 //
@@ -61,16 +64,23 @@ type Server struct {
 	watchers chan struct{}
 	interval time.Duration // watchInterval, but in tests
 
+	drainer Drainer
+	routes  func(ctx context.Context, q RouteQuery) ([]Route, error)
+	asking  chan struct{} // holds the questions for routes that are not answered yet
+
 	mu      sync.Mutex
 	changed chan struct{} // closed by the next Changed
 }
+
+// Option adds to what a [Server] can be asked.
+type Option func(*Server)
 
 // NewServer binds socket, with mode 0600, and makes its directory if that is
 // missing. A socket that a crashed daemon left is replaced; one that somebody
 // answers is refused, and nothing but a socket is ever removed. The function
 // snapshot may be called by many goroutines at once and must not block on the
 // engine. The caller calls Run, or Close if it never comes to that.
-func NewServer(socket string, snapshot func() Status, log *slog.Logger) (*Server, error) {
+func NewServer(socket string, snapshot func() Status, log *slog.Logger, options ...Option) (*Server, error) {
 	l, err := listen(context.Background(), socket)
 	if err != nil {
 		return nil, err
@@ -81,7 +91,7 @@ func NewServer(socket string, snapshot func() Status, log *slog.Logger) (*Server
 	}
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return &Server{
+	s := &Server{
 		socket:   socket,
 		snapshot: snapshot,
 		log:      log,
@@ -90,8 +100,13 @@ func NewServer(socket string, snapshot func() Status, log *slog.Logger) (*Server
 		runtime:  reg,
 		watchers: make(chan struct{}, maxWatchers),
 		interval: watchInterval,
+		asking:   make(chan struct{}, maxRouteQuestions),
 		changed:  make(chan struct{}),
-	}, nil
+	}
+	for _, o := range options {
+		o(s)
+	}
+	return s, nil
 }
 
 // Close unbinds the socket of a server that does not run. It may be called after
@@ -161,6 +176,9 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", s.serveStatus)
+	mux.HandleFunc("GET /v1/routes", s.serveRoutes)
+	mux.HandleFunc("POST /v1/drain", s.serveDrain)
+	mux.HandleFunc("POST /v1/undrain", s.serveUndrain)
 	mux.HandleFunc("GET /metrics", s.serveMetrics)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")

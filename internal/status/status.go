@@ -16,6 +16,8 @@ type Status struct {
 	Ready   bool     `json:"ready"`
 	Kernel  Kernel   `json:"kernel"`
 	Uplinks []Uplink `json:"uplinks"`
+	// BGP is what all sessions have in common; absent where there is none.
+	BGP *Speaker `json:"bgp,omitempty"`
 	// Warnings are things that an operator should look at.
 	Warnings []string `json:"warnings,omitempty"`
 }
@@ -57,7 +59,7 @@ type Way struct {
 	// Family is "ipv4" or "ipv6".
 	Family string `json:"family"`
 	// Verdict is "live", "held", "dead" or "unknown"; Role is "active",
-	// "standby" or "none".
+	// "standby", "draining" or "none".
 	Verdict string    `json:"verdict"`
 	Role    string    `json:"role"`
 	Since   time.Time `json:"since"`
@@ -65,13 +67,19 @@ type Way struct {
 	// Verified is false where no source vouches for the way.
 	Verified bool `json:"verified"`
 	// Share of the family's new flows, 0..1.
-	Share    float64    `json:"share"`
-	Penalty  float64    `json:"penalty"`
+	Share   float64 `json:"share"`
+	Penalty float64 `json:"penalty"`
+	// Weight is the one in use, where it is not that of the uplink; else 0.
+	Weight   int        `json:"weight,omitempty"`
 	Gateway  string     `json:"gateway,omitempty"`
 	Sources  []string   `json:"sources,omitempty"`
 	Evidence []Evidence `json:"evidence"`
 	// BFD is the session of the way, where one is wanted.
 	BFD *BFD `json:"bfd,omitempty"`
+	// BGP is the session that serves the way, where one is wanted.
+	BGP *BGP `json:"bgp,omitempty"`
+	// Drain is why the way is being emptied, and how far.
+	Drain *Drain `json:"drain,omitempty"`
 	// Advice is what the gateway told by ICMP (RFC 1122 section 3.3.1.4).
 	Advice *Advice `json:"advice,omitempty"`
 }

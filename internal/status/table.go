@@ -28,6 +28,7 @@ type TableOptions struct {
 func Table(w io.Writer, s Status, opts TableOptions) error {
 	t := &table{now: s.Now, opts: opts}
 	t.head(s)
+	t.speaker(s)
 	t.problems(s)
 	t.ways(s)
 	t.tail(s)
@@ -123,6 +124,7 @@ func (t *table) problems(s Status) {
 	for _, e := range s.Kernel.Errors {
 		t.prose(t.paint(red, "! kernel   "), e)
 	}
+	t.speakerProblems(s.BGP)
 	for _, w := range s.Warnings {
 		t.prose(t.paint(yellow, "! warning  "), w)
 	}
@@ -162,7 +164,7 @@ func (t *table) ways(s Status) {
 			ways = append(ways, w)
 			rows = append(rows, []string{
 				ascii(u.Name), ascii(u.Interface), ascii(w.Family), shout(w.Verdict), ascii(w.Role), t.age(w.Since), percent(w.Share),
-				strconv.Itoa(u.Weight), strconv.Itoa(u.Tier), strconv.FormatUint(uint64(u.Table), 10), hex(u.Mark),
+				strconv.Itoa(cmp.Or(w.Weight, u.Weight)), strconv.Itoa(u.Tier), strconv.FormatUint(uint64(u.Table), 10), hex(u.Mark),
 			})
 		}
 	}
@@ -231,6 +233,9 @@ func (t *table) details(w Way) {
 	if w.Penalty > 0 {
 		t.prose(t.paint(yellow, indent+"penalty   "), fmt.Sprintf("%.0f for flapping; it decays, and the way stays held while it is high", math.Ceil(w.Penalty)))
 	}
+	if w.Drain != nil {
+		t.prose(t.paint(yellow, indent+"drain     "), w.Drain.describe(t))
+	}
 	if !w.Verified && w.Verdict != "dead" {
 		t.prose(indent+"unproved  ", "no probe and no neighbour vouches for it")
 	}
@@ -242,6 +247,12 @@ func (t *table) details(w Way) {
 			t.paint(colour(e.Opinion), pad(ascii(e.Opinion), len("unknown"))), pad(t.age(e.Since), ageWidth)), e.Reason)
 		t.targets(e.Targets)
 		t.session(e, w.BFD)
+		if e.Kind == "bgp" {
+			t.peering(w.BGP, e.Reason)
+		}
+	}
+	if !slices.ContainsFunc(w.Evidence, func(e Evidence) bool { return e.Kind == "bgp" }) {
+		t.peering(w.BGP, "")
 	}
 	if a := w.Advice; a != nil && (a.Redirects > 0 || a.Unreachables > 0) {
 		text := fmt.Sprintf("the gateway sent %d redirects and %d unreachables", a.Redirects, a.Unreachables)
@@ -391,59 +402,4 @@ func asciiRune(r rune) rune {
 
 func pad(text string, width int) string {
 	return text + strings.Repeat(" ", max(0, width-len(text)))
-}
-
-// ago prints the age of a moment as the begin of a sentence, or nothing if the
-// moment is not known.
-func (t *table) ago(at time.Time) string {
-	if at.IsZero() {
-		return ""
-	}
-	return t.age(at) + " ago: "
-}
-
-// age prints how long ago something was with its two most important units, "-"
-// where that is not known. A clock that was set back makes 0s.
-func (t *table) age(at time.Time) string {
-	if at.IsZero() {
-		return "-"
-	}
-	d := max(0, t.now.Sub(at))
-	const day = 24 * time.Hour
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
-	case d < day:
-		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
-	default:
-		return fmt.Sprintf("%dd%02dh", int(d/day), int(d.Hours())%24)
-	}
-}
-
-// percent prints a share, never as 0% or 100% where it is not quite.
-func percent(share float64) string {
-	switch {
-	case share > 0 && share < 0.01:
-		return "<1%"
-	case share > 0.99 && share < 1:
-		return ">99%"
-	default:
-		return fmt.Sprintf("%.0f%%", share*100)
-	}
-}
-
-// milliseconds prints a round-trip time, "-" where none was measured.
-func milliseconds(seconds float64) string {
-	switch ms := seconds * 1000; {
-	case ms <= 0:
-		return "-"
-	case ms < 10:
-		return fmt.Sprintf("%.2fms", ms)
-	case ms < 100:
-		return fmt.Sprintf("%.1fms", ms)
-	default:
-		return fmt.Sprintf("%.0fms", ms)
-	}
 }

@@ -18,7 +18,8 @@ import (
 // file may have been reordered since.
 //
 // A member of the lowest tier that is missing was dead or held; of a way of a
-// higher tier nothing is known, because standing by is its normal state.
+// higher tier nothing is known, because standing by is its normal state. A way that
+// the policy drains is in the group for its last flows, whatever its tier.
 func (l Layout) Adopt(p Policy, actual fib.State, facts Facts, now time.Time) Verdicts {
 	verdicts := Verdicts{}
 	for _, f := range fib.Families {
@@ -26,23 +27,38 @@ func (l Layout) Adopt(p Policy, actual fib.State, facts Facts, now time.Time) Ve
 		if !found {
 			continue
 		}
-		lowest := 0
-		for _, m := range p.Members {
-			if active[m.Way] && (lowest == 0 || m.Tier < lowest) {
-				lowest = m.Tier
-			}
+		lowest := p.lowest(func(m Member) bool { return active[m.Way] && m.Drain == "" })
+		role := Draining
+		if lowest == 0 {
+			lowest, role = p.lowest(func(m Member) bool { return active[m.Way] }), Active
 		}
 		for _, m := range p.Members {
 			switch {
 			case m.Family != f:
 			case active[m.Way]:
-				verdicts[m.Way] = Verdict{State: Live, Role: Active, Since: now, Reasons: []string{"found in use at the start"}}
+				v := Verdict{State: Live, Role: Active, Since: now, Reasons: []string{"found in use at the start"}}
+				if m.Drain != "" {
+					v.Role = role
+				}
+				verdicts[m.Way] = v
 			case m.Tier <= lowest || lowest == 0:
 				verdicts[m.Way] = Verdict{State: Dead, Since: now, Reasons: []string{"found out of use at the start"}}
 			}
 		}
 	}
 	return verdicts
+}
+
+// lowest returns the lowest tier of the members that of accepts, 0 if it accepts
+// none.
+func (p Policy) lowest(of func(Member) bool) int {
+	tier := 0
+	for _, m := range p.Members {
+		if of(m) && (tier == 0 || m.Tier < tier) {
+			tier = m.Tier
+		}
+	}
+	return tier
 }
 
 // activeIn returns the ways that are active members of the group that the

@@ -100,14 +100,14 @@ func TestRestart(t *testing.T) {
 					tt.live(s)
 					s.decide()
 					s.want(tt.before)
-					want := l.Desired(factsOf(s), s.verdicts)
+					want := l.Desired(factsOf(s), s.verdicts, nil)
 					k := install(t, c, l, want)
 
 					adopted := l.Adopt(s.policy, list(t, k, l), nil, s.now)
 					words := maps.Clone(s.evidence)
 					same := func(when string) {
 						t.Helper()
-						if diff := cmp.Diff(want, l.Desired(factsOf(s), s.verdicts), desiredOptions); diff != "" {
+						if diff := cmp.Diff(want, l.Desired(factsOf(s), s.verdicts, nil), desiredOptions); diff != "" {
 							t.Errorf("%s (-before +after the restart):\n%s", when, diff)
 						}
 					}
@@ -154,7 +154,7 @@ func TestDeadStaysDeadUntilVouchedFor(t *testing.T) {
 		s.links()
 		s.tell("b", KindICMP, Down)
 		s.decide()
-		k := install(t, kernels["resilient groups"], l, l.Desired(factsOf(s), s.verdicts))
+		k := install(t, kernels["resilient groups"], l, l.Desired(factsOf(s), s.verdicts, nil))
 		s.verdicts = l.Adopt(s.policy, list(t, k, l), nil, s.now)
 		s.tell("b", KindICMP, Unknown)
 		s.decide()
@@ -186,7 +186,7 @@ func TestAdoptFamilies(t *testing.T) {
 		s := newStory(t, f, "a", "b")
 		l := layoutFor("a", "b")
 		facts := Facts{{"a", f}: factFor(0, "a", f), {"b", f}: factFor(1, "b", f)}
-		k := install(t, kernels["resilient groups"], l, l.Desired(facts, in(f, map[string]Role{"a": Active, "b": Standby})))
+		k := install(t, kernels["resilient groups"], l, l.Desired(facts, in(f, map[string]Role{"a": Active, "b": Standby}), nil))
 		s.policy.Members = append(s.policy.Members, newStory(t, fib.IPv4+fib.IPv6-f, "a", "b").policy.Members...)
 		want := Verdicts{
 			{"a", f}: {State: Live, Role: Active, Since: start, Reasons: []string{"found in use at the start"}},
@@ -244,7 +244,7 @@ func TestAdoptWhatTheKernelLeft(t *testing.T) {
 				l := layoutFor(names...)
 				s.links()
 				s.decide()
-				k := install(t, kernels["resilient groups"], l, l.Desired(factsOf(s), s.verdicts))
+				k := install(t, kernels["resilient groups"], l, l.Desired(factsOf(s), s.verdicts, nil))
 				for _, n := range tt.lost {
 					k.SetLink(factFor(n, names[n], f).Device.Index, false)
 					s.tell(names[n], KindLink, Down)
@@ -277,7 +277,7 @@ func TestAdoptShiftedIDs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	d := l.Desired(facts, in(fib.IPv4, map[string]Role{"a": Standby, "b": Active}))
+	d := l.Desired(facts, in(fib.IPv4, map[string]Role{"a": Standby, "b": Active}), nil)
 	if rep := fib.NewWriter(k, l.Owner(protocol)).Sync(context.Background(), d, start); !rep.InSync {
 		t.Fatalf("not in sync: %+v", rep)
 	}

@@ -40,9 +40,40 @@ func BenchmarkDecideAndDraw(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
 					verdicts, _ = Decide(p, verdicts, evidence, start)
-					l.Desired(facts, verdicts)
+					l.Desired(facts, verdicts, nil)
 				}
 			})
 		}
+	}
+}
+
+// manyChoices returns count choices of both families in turn, each with other ranks.
+func manyChoices(l Layout, count int) []Choice {
+	all := make([]Choice, count)
+	for n := range all {
+		c := Choice{Family: fib.Families[n%2], Code: uint16(n/2 + 1), Ranks: make([]uint8, len(l.Uplinks))}
+		for u := range c.Ranks {
+			c.Ranks[u] = uint8(c.Code>>(2*u)) & 3
+		}
+		all[n] = c
+	}
+	return all
+}
+
+// BenchmarkDrawChoices is what stands in the way of a failover where prefixes
+// follow their own ranks: 8 uplinks, one of them just died.
+func BenchmarkDrawChoices(b *testing.B) {
+	for _, count := range []int{0, 3, 100, 2000} {
+		b.Run(fmt.Sprintf("choices=%d", count), func(b *testing.B) {
+			l, facts, verdicts := many(8)
+			for _, f := range fib.Families {
+				verdicts[Way{l.Uplinks[0].Name, f}] = Verdict{State: Dead, Role: Standby}
+			}
+			choices := manyChoices(l, count)
+			b.ReportAllocs()
+			for b.Loop() {
+				l.Desired(facts, verdicts, choices)
+			}
+		})
 	}
 }

@@ -73,7 +73,7 @@ func equalDefaults(d fib.Desired) string {
 // verdicts and the facts.
 func TestLNX_RT_12(t *testing.T) {
 	for name, s := range scenes() {
-		if twice := equalDefaults(s.layout.Desired(s.facts, s.verdicts)); twice != "" {
+		if twice := equalDefaults(s.layout.Desired(s.facts, s.verdicts, nil)); twice != "" {
 			t.Errorf("%s: %s", name, twice)
 		}
 	}
@@ -92,7 +92,7 @@ func TestLNX_RT_12(t *testing.T) {
 				verdicts[way] = Verdict{Role: Role(r.IntN(3))}
 			}
 		}
-		d := l.Desired(facts, verdicts)
+		d := l.Desired(facts, verdicts, nil)
 		if twice := equalDefaults(d); twice != "" {
 			t.Fatalf("seed %d: %s", seed, twice)
 		}

@@ -30,7 +30,7 @@ func Decide(p Policy, previous Verdicts, s Snapshot, now time.Time) (verdicts Ve
 	for i, m := range p.Members {
 		before := previous[m.Way]
 		c := weigh(m, i, heard[i], s, all, before.Excused, p.sameMoment(), now)
-		v, wake := p.step(before, c, now)
+		v, wake := p.step(m, before, c, now)
 		concluded[i] = conclusion{v, before.Role == Active, heard[i].known, c.known && len(c.hardDown) == 0}
 		wakeAt = earliest(wakeAt, earliest(wake, c.again))
 	}
@@ -137,13 +137,17 @@ func (c scales) onlyTargets() bool {
 	return c.targetsDown && len(c.softDown) == 1 && len(c.hardDown) == 0
 }
 
-// step moves one way from its previous verdict to the next, roles aside.
-func (p Policy) step(v Verdict, c scales, now time.Time) (Verdict, time.Time) {
+// step moves the way of m from its previous verdict to the next, roles aside.
+func (p Policy) step(m Member, before Verdict, c scales, now time.Time) (Verdict, time.Time) {
+	v := before
 	if !c.known {
 		if len(v.Reasons) == 0 {
 			v.Reasons = []string{"link: not looked at yet"}
 		}
 		return v, time.Time{}
+	}
+	if v.Drained {
+		v.State, v.Drained = Live, false // As if nobody had drained it.
 	}
 	v.Penalty = p.Damping.Decayed(v.Penalty, now.Sub(v.PenaltyAt))
 	v.PenaltyAt = now
@@ -153,18 +157,39 @@ func (p Policy) step(v Verdict, c scales, now time.Time) (Verdict, time.Time) {
 	var wake time.Time
 	switch {
 	case len(c.hardDown)+len(c.softDown) > 0:
-		p.die(&v, c, now)
-	case v.State == StateUnknown || v.State == Live:
-		p.live(&v, c, now)
+		p.die(&v, m.Drain != "", c)
+	case v.State == StateUnknown || v.State == Live || v.Untried && len(c.up) > 0:
+		v.live(c)
 	case wrongly:
 		// It was declared dead for a target that turns out to be dead
 		// everywhere: no outage, so no penalty and no wait.
 		v.Penalty = max(0, v.Penalty-outagePenalty)
-		p.live(&v, c, now)
+		v.live(c)
 	default:
 		wake = p.recover(&v, c, now)
 	}
+	if m.Drain != "" {
+		v.drain(m.Drain)
+	}
+	if v.Since = now; v.State == before.State {
+		v.Since = before.Since
+	}
 	return v, wake
+}
+
+// drain holds a way that is to get no new flows. What else is said of it goes on
+// beside: without the drain it is at once what it would have been.
+func (v *Verdict) drain(why string) {
+	switch v.State {
+	case Live:
+		v.State, v.Drained = Held, true
+		v.Reasons = append([]string{why}, v.Reasons...)
+	case Held:
+		v.Reasons = append([]string{why}, v.Reasons...)
+	case Dead:
+		v.Reasons = append(slices.Clip(v.Reasons), why)
+	case StateUnknown:
+	}
 }
 
 // subset reports whether all of a are in b.
@@ -172,30 +197,26 @@ func subset(a, b []netip.Addr) bool {
 	return !slices.ContainsFunc(a, func(x netip.Addr) bool { return !slices.Contains(b, x) })
 }
 
-func (v *Verdict) enter(s State, now time.Time) {
-	if v.State != s {
-		v.State, v.Since = s, now
-	}
-}
-
 // die handles a way of which something bad is said. An outage costs a penalty
 // when the way was in service, and also while it is held for flapping: what goes
 // on flapping stays held (RFC 2439 section 4.2). The bounces of a way that waits
-// after one outage are that outage.
-func (p Policy) die(v *Verdict, c scales, now time.Time) {
-	if v.State == Live || v.State == Held && v.Damped {
+// after one outage are that outage, and what happens to one that is drained was
+// to be expected.
+func (p Policy) die(v *Verdict, drained bool, c scales) {
+	if v.State == Live && !drained || v.State == Held && v.Damped {
 		v.Penalty = p.Damping.add(v.Penalty)
 		v.Damped = v.Damped || v.Penalty > p.Damping.Suppress
 	}
 	v.TargetsOnly = c.onlyTargets() && (v.TargetsOnly || v.State == StateUnknown || v.State == Live)
-	v.enter(Dead, now)
+	v.Untried = len(c.hardDown) == 0 && (v.Untried || v.State == StateUnknown)
+	v.State = Dead
 	v.GoodSince = time.Time{}
 	v.Reasons = slices.Concat(c.hardDown, c.softDown)
 }
 
-func (p Policy) live(v *Verdict, c scales, now time.Time) {
-	v.enter(Live, now)
-	v.GoodSince, v.Damped, v.TargetsOnly = time.Time{}, false, false
+func (v *Verdict) live(c scales) {
+	v.State = Live
+	v.GoodSince, v.Damped, v.TargetsOnly, v.Untried = time.Time{}, false, false, false
 	v.Reasons = c.up
 	if len(c.up) == 0 {
 		v.Reasons = append([]string{"nothing speaks against it, nothing vouches for it (not verified)"}, c.unsure...)
@@ -215,7 +236,7 @@ func (p Policy) recover(v *Verdict, c scales, now time.Time) (wake time.Time) {
 	}
 	if v.State == Dead {
 		v.GoodSince = now
-		v.enter(Held, now)
+		v.State = Held
 	}
 	v.TargetsOnly = false
 	v.Damped = v.Damped && !p.Damping.reuses(v.Penalty)
@@ -230,7 +251,7 @@ func (p Policy) recover(v *Verdict, c scales, now time.Time) (wake time.Time) {
 		wake = earliest(wake, until)
 	}
 	if len(v.Reasons) == 0 {
-		p.live(v, c, now)
+		v.live(c)
 		return time.Time{}
 	}
 	v.Reasons = slices.Concat(v.Reasons, c.up, c.unsure)

@@ -54,7 +54,32 @@ func TestStep(t *testing.T) {
 		}, {
 			name:     "new and dead: no penalty, because nothing was interrupted",
 			evidence: []said{fit, {KindBFD, Down, "detection time expired"}},
-			want:     Verdict{State: Dead, Role: Active, Since: start, Reasons: []string{reasonKept, "bfd: detection time expired"}},
+			want: Verdict{
+				State: Dead, Role: Active, Since: start, Untried: true, Reasons: []string{reasonKept, "bfd: detection time expired"},
+			},
+		}, {
+			name:     "new and dead by what the host itself says: that was not waiting for a first word",
+			evidence: []said{fit, {KindGateway, Down, "none learned"}, {KindBGP, Down, "no session yet"}},
+			want:     Verdict{State: Dead, Since: start, Reasons: []string{"gateway: none learned", "bgp: no session yet"}},
+		}, {
+			name:     "untried, then good: it had no outage",
+			previous: Verdict{State: Dead, Role: Active, Since: ago, Untried: true, Reasons: []string{"x"}},
+			evidence: []said{fit, {KindBGP, Up, "established"}},
+			want:     Verdict{State: Live, Role: Active, Since: start, Verified: true, Reasons: []string{"bgp: established"}},
+		}, {
+			name:     "untried, and nobody says anything any more: no good word yet",
+			previous: Verdict{State: Dead, Role: Active, Since: ago, Untried: true, Reasons: []string{"x"}},
+			evidence: []said{fit, {KindBGP, Unknown, "nobody speaks"}},
+			want: Verdict{
+				State: Dead, Role: Active, Since: ago, Untried: true, GoodSince: start,
+				Reasons: []string{reasonKept, "nothing speaks against it any more, nothing vouches for it yet, which is awaited until 03:00:30 UTC", "bgp: nobody speaks"},
+			},
+			wake: patience,
+		}, {
+			name:     "untried, and then without a carrier: that is an outage of the link",
+			previous: Verdict{State: Dead, Role: Active, Since: ago, Untried: true, Reasons: []string{"x"}},
+			evidence: []said{{KindLink, Down, "no carrier"}, {KindBGP, Down, "no session yet"}},
+			want:     Verdict{State: Dead, Since: ago, Reasons: []string{"link: no carrier", "bgp: no session yet"}},
 		}, {
 			name:     "live, then a hard and a soft word against it",
 			previous: Verdict{State: Live, Role: Active, Since: ago, Verified: true, Reasons: []string{"x"}},

@@ -92,6 +92,9 @@ func draw(d fib.Desired) string {
 			if m.Standby {
 				remark += fmt.Sprintf(" # standby: %d", m.NextHop)
 			}
+			if m.Draining {
+				remark += fmt.Sprintf(" # draining: %d", m.NextHop)
+			}
 		}
 		line(g, remark)
 	}
@@ -140,6 +143,7 @@ func faulty(l Layout, facts Facts, d fib.Desired) string {
 		ids[n.ID] = true
 	}
 	for _, g := range d.Groups {
+		drawn := map[uint32]bool{}
 		if !o.NextHops.Contains(g.ID) || ids[g.ID] || ids[g.ID-1] || len(g.Members) == 0 || g.ID-l.NextHopBase >= idSpace/4 {
 			return fmt.Sprintf("group id %d is not ours, used twice or the twin of a next hop, or the group is empty", g.ID)
 		}
@@ -147,9 +151,20 @@ func faulty(l Layout, facts Facts, d fib.Desired) string {
 			if !ids[m.NextHop] || m.Weight < 1 || m.Weight > fib.MaxWeight {
 				return fmt.Sprintf("member %+v of group %d is no next hop, or its weight no weight", m, g.ID)
 			}
+			if drawn[m.NextHop] || m.Standby && m.Draining {
+				return fmt.Sprintf("member %+v of group %d is in it twice, or in two roles", m, g.ID)
+			}
+			drawn[m.NextHop] = true
+		}
+		drains := slices.ContainsFunc(g.Members, func(m fib.Member) bool { return m.Draining })
+		if l.UnbalancedTimer > 0 && drains != (g.UnbalancedTimer == 0) {
+			return fmt.Sprintf("group %d (draining: %t) moves busy flows after %s", g.ID, drains, g.UnbalancedTimer)
 		}
 	}
 	for _, g := range d.Groups {
+		if ids[g.ID] {
+			return fmt.Sprintf("group id %d is used twice", g.ID)
+		}
 		ids[g.ID] = true
 	}
 	if complaint := faultyRoutes(d, ids); complaint != "" {

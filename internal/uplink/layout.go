@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -12,7 +13,13 @@ import (
 // changes only with the configuration.
 type Layout struct {
 	BalanceTable uint32
-	Priorities   Priorities
+	// Prefixes is the table of the routes that lead to the groups of choices, and
+	// WithPrefixes says that it is asked, just before BalanceTable.
+	Prefixes     uint32
+	WithPrefixes bool
+	// Priorities leave room: Mark is less than Balance-1, and less than Balance-2
+	// WithPrefixes.
+	Priorities Priorities
 	// MarkMask is the part of the firewall mark that is ours.
 	MarkMask uint32
 	// NextHopBase is the first id of ours; even.
@@ -41,6 +48,9 @@ type Place struct {
 type Fact struct {
 	// Device is the interface; Index 0 if it is not there.
 	Device fib.Device
+	// Weight is the share of the way if it is not that of its Place, 1..fib.MaxWeight;
+	// 0 if it is.
+	Weight int
 	// Usable says that the kernel takes a next hop over Device: it is there, up
 	// and has its carrier, an address and, unless point-to-point, a gateway.
 	Usable bool
@@ -77,7 +87,7 @@ const (
 	groupIDs   = idsPerUplink * MaxUplinks
 	// idSpace is the length of the range of ids: package fib may shift an id by
 	// a multiple of a quarter of it.
-	idSpace = 1 << 18
+	idSpace = 1 << 20
 )
 
 // rulePriorities is where rules of ours are recognised: everywhere between the
@@ -132,16 +142,35 @@ func (l Layout) buckets() uint16 {
 	return 120
 }
 
-// Desired draws the whole state that the kernel is to hold.
-func (l Layout) Desired(facts Facts, verdicts Verdicts) fib.Desired {
+// Desired draws the whole state that the kernel is to hold, with a group for each
+// of choices that has a member. No two of choices may have the same id. The result
+// shares memory between groups: it must not be changed.
+func (l Layout) Desired(facts Facts, verdicts Verdicts, choices []Choice) fib.Desired {
 	var d fib.Desired
+	painters := make([]painter, 0, len(fib.Families))
 	for _, f := range fib.Families {
 		if l.present(facts, f) {
-			p := painter{Layout: l, family: f, facts: facts, verdicts: verdicts, d: &d, firstSource: l.Priorities.Mark}
-			p.paint()
+			painters = append(painters, painter{Layout: l, family: f, facts: facts, verdicts: verdicts, d: &d, firstSource: l.firstMark()})
+			painters[len(painters)-1].paint()
 		}
 	}
+	// The defaults of all families come before the first of many prefixes.
+	d.Groups = slices.Grow(d.Groups, len(choices))
+	for i := range painters {
+		painters[i].choices(choices)
+	}
 	return d
+}
+
+// firstMark returns the priority of the first mark rule and lastMark that of the
+// last: behind it are those of balance.
+func (l Layout) firstMark() uint32 { return min(l.Priorities.Mark, l.lastMark()) }
+
+func (l Layout) lastMark() uint32 {
+	if l.WithPrefixes {
+		return l.Priorities.Balance - 3
+	}
+	return l.Priorities.Balance - 2
 }
 
 func (l Layout) present(facts Facts, f fib.Family) bool {
@@ -161,7 +190,9 @@ type painter struct {
 	verdicts Verdicts
 	d        *fib.Desired
 	group    []fib.Member
-	subnets  []netip.Prefix
+	// offers are what the uplinks can do for a choice, in their order.
+	offers  []offer
+	subnets []netip.Prefix
 	// firstSource is the lowest priority of a source rule drawn so far.
 	firstSource uint32
 }
@@ -173,11 +204,12 @@ func (p *painter) paint() {
 	p.d.Rules = slices.Grow(p.d.Rules, 3*n+3)
 	p.group = make([]fib.Member, 0, n)
 	p.subnets = make([]netip.Prefix, 0, n)
+	p.offers = make([]offer, n)
 	for n, u := range p.Uplinks {
 		fact := p.facts[Way{u.Name, p.family}]
 		p.uplink(n, u, fact)
 		p.sources(n, u, fact)
-		p.rule(fib.Rule{Priority: p.at(p.Priorities.Mark, n, p.Priorities.Balance-2), Mark: u.Mark, Mask: p.MarkMask, Table: u.Table})
+		p.rule(fib.Rule{Priority: p.at(p.firstMark(), n, p.lastMark()), Mark: u.Mark, Mask: p.MarkMask, Table: u.Table})
 	}
 	p.balance()
 }
@@ -221,18 +253,25 @@ func (p *painter) uplink(n int, u Place, fact Fact) {
 			Hops: []fib.Hop{{Device: fact.Device, Weight: 1}},
 		})
 	}
-	switch p.verdicts[Way{u.Name, p.family}].Role {
+	v := p.verdicts[Way{u.Name, p.family}]
+	member := fib.Member{NextHop: id, Weight: cmp.Or(fact.Weight, u.Weight)}
+	p.offers[n] = offerOf(v, member)
+	switch v.Role {
 	case Active:
-		p.group = append(p.group, fib.Member{NextHop: id, Weight: u.Weight})
+		p.group = append(p.group, member)
 	case Standby:
-		p.group = append(p.group, fib.Member{NextHop: id, Weight: u.Weight, Standby: true})
+		member.Standby = true
+		p.group = append(p.group, member)
+	case Draining:
+		member.Draining = true
+		p.group = append(p.group, member)
 	case RoleNone:
 	}
 }
 
 func (p *painter) sources(n int, u Place, fact Fact) {
 	for _, src := range owned(fact.Sources) {
-		priority := p.at(p.Priorities.Source, n, p.Priorities.Mark-1)
+		priority := p.at(p.Priorities.Source, n, p.firstMark()-1)
 		p.firstSource = min(p.firstSource, priority)
 		p.rule(fib.Rule{Priority: priority, From: src, Table: u.Table})
 	}
@@ -259,13 +298,23 @@ func owned(prefixes []netip.Prefix) []netip.Prefix {
 	return out
 }
 
+// patience is how long the busy buckets of a group with these members may stay
+// where they should not be. Those of a member that drains stay until they are idle:
+// what the kernel would move by force are the flows that a drain is for.
+func (p *painter) patience(members []fib.Member) time.Duration {
+	if slices.ContainsFunc(members, func(m fib.Member) bool { return m.Draining }) {
+		return 0
+	}
+	return p.UnbalancedTimer
+}
+
 // balance draws the group, its default and the rules that belong to no uplink.
 func (p *painter) balance() {
 	if len(p.group) > 0 {
 		id := p.groupID(p.family)
 		p.d.Groups = append(p.d.Groups, fib.Group{
 			ID: id, Type: fib.GroupResilient, Members: p.group,
-			Buckets: p.buckets(), IdleTimer: p.IdleTimer, UnbalancedTimer: p.UnbalancedTimer,
+			Buckets: p.buckets(), IdleTimer: p.IdleTimer, UnbalancedTimer: p.patience(p.group),
 		})
 		p.d.Routes = append(p.d.Routes, fib.Route{
 			Table: p.BalanceTable, Dst: p.family.Any(), Metric: metricLive, Type: fib.RouteUnicast, NextHopID: id,
@@ -288,7 +337,10 @@ func (p *painter) balance() {
 		}
 	}
 	if len(seen) > 0 {
-		p.rule(fib.Rule{Priority: p.Priorities.Balance - 1, Table: mainTable, MinPrefixLen: 1})
+		p.rule(fib.Rule{Priority: p.lastMark() + 1, Table: mainTable, MinPrefixLen: 1})
+	}
+	if p.WithPrefixes {
+		p.rule(fib.Rule{Priority: p.Priorities.Balance - 1, Table: p.Prefixes})
 	}
 }
 

@@ -120,12 +120,12 @@ func scenes() map[string]struct {
 func TestDesired(t *testing.T) {
 	for name, s := range scenes() {
 		t.Run(name, func(t *testing.T) {
-			d := s.layout.Desired(s.facts, s.verdicts)
+			d := s.layout.Desired(s.facts, s.verdicts, nil)
 			golden(t, name, draw(d))
 			if complaint := faulty(s.layout, s.facts, d); complaint != "" {
 				t.Error(complaint)
 			}
-			if diff := cmp.Diff(d, s.layout.Desired(s.facts, s.verdicts), desiredOptions); diff != "" {
+			if diff := cmp.Diff(d, s.layout.Desired(s.facts, s.verdicts, nil), desiredOptions); diff != "" {
 				t.Errorf("drawn twice, it differs:\n%s", diff)
 			}
 		})
@@ -176,7 +176,7 @@ func TestLookups(t *testing.T) {
 			if !ok {
 				t.Fatalf("no scene %q", tt.scene)
 			}
-			if got := lookup(s.layout.Desired(s.facts, s.verdicts), tt.p, main); got != tt.want {
+			if got := lookup(s.layout.Desired(s.facts, s.verdicts, nil), tt.p, main); got != tt.want {
 				t.Errorf("goes to %q, want %q", got, tt.want)
 			}
 		})
@@ -198,7 +198,7 @@ func testNoLeak(t *testing.T) {
 		gone := facts[Way{"a", f}]
 		gone.Usable = false
 		facts[Way{"a", f}] = gone
-		d := l.Desired(facts, in(f, map[string]Role{"b": Active}))
+		d := l.Desired(facts, in(f, map[string]Role{"b": Active}), nil)
 		var own []fib.Route
 		for _, r := range d.Routes {
 			if r.Table == l.Uplinks[0].Table {
@@ -227,11 +227,11 @@ func TestFailClosedHasAGuard(t *testing.T) {
 			facts := Facts{Way{"a", f}: fact}
 			l.FailClosed = true
 			p := packet{to: target1[f]}
-			if got := lookup(l.Desired(facts, in(f, nil)), p, main); got != "prohibit" {
+			if got := lookup(l.Desired(facts, in(f, nil), nil), p, main); got != "prohibit" {
 				t.Errorf("usable %t: goes to %q, want prohibit", usable, got)
 			}
 			l.FailClosed = false
-			if got := lookup(l.Desired(facts, in(f, nil)), p, main); got != "main default" {
+			if got := lookup(l.Desired(facts, in(f, nil), nil), p, main); got != "main default" {
 				t.Errorf("usable %t: goes to %q, want main default", usable, got)
 			}
 		}
@@ -242,7 +242,7 @@ func TestFailClosedHasAGuard(t *testing.T) {
 // and an empty configuration none.
 func TestNoWaysNoState(t *testing.T) {
 	l := layoutFor("a")
-	d := l.Desired(Facts{{"a", fib.IPv6}: factFor(0, "a", fib.IPv6)}, nil)
+	d := l.Desired(Facts{{"a", fib.IPv6}: factFor(0, "a", fib.IPv6)}, nil, nil)
 	for _, r := range d.Rules {
 		if r.Family != fib.IPv6 {
 			t.Errorf("rule of an absent family: %+v", r)
@@ -253,7 +253,7 @@ func TestNoWaysNoState(t *testing.T) {
 			t.Errorf("route of an absent family: %+v", r)
 		}
 	}
-	if diff := cmp.Diff(fib.Desired{}, l.Desired(nil, nil), desiredOptions); diff != "" {
+	if diff := cmp.Diff(fib.Desired{}, l.Desired(nil, nil, nil), desiredOptions); diff != "" {
 		t.Errorf("without facts (-want +got):\n%s", diff)
 	}
 }
@@ -278,7 +278,7 @@ func TestGotoTargetFollowsTheSources(t *testing.T) {
 			}
 			facts[Way{u.Name, fib.IPv6}] = fact
 		}
-		d := l.Desired(facts, nil)
+		d := l.Desired(facts, nil, nil)
 		if complaint := faulty(l, facts, d); complaint != "" {
 			t.Error(complaint)
 		}
@@ -303,7 +303,7 @@ func TestManyUplinks(t *testing.T) {
 	for _, count := range []int{6, 7, MaxUplinks} {
 		t.Run(fmt.Sprint(count), func(t *testing.T) {
 			l, facts, verdicts := many(count)
-			d := l.Desired(facts, verdicts)
+			d := l.Desired(facts, verdicts, nil)
 			if complaint := faulty(l, facts, d); complaint != "" {
 				t.Fatal(complaint)
 			}
@@ -361,14 +361,14 @@ func many(count int) (Layout, Facts, Verdicts) {
 // restart draws the same picture.
 func TestNumbersFollowTheConfiguration(t *testing.T) {
 	l, facts, verdicts := many(5)
-	whole := l.Desired(facts, verdicts)
+	whole := l.Desired(facts, verdicts, nil)
 	id := map[string]uint32{}
 	for _, n := range whole.NextHops {
 		id[fmt.Sprint(n.Device.Name, n.Family)] = n.ID
 	}
 	delete(facts, Way{"isp000", fib.IPv4})
 	delete(verdicts, Way{"isp001", fib.IPv6})
-	for _, n := range l.Desired(facts, verdicts).NextHops {
+	for _, n := range l.Desired(facts, verdicts, nil).NextHops {
 		if want := id[fmt.Sprint(n.Device.Name, n.Family)]; n.ID != want {
 			t.Errorf("%s has id %d, had %d", n.Device, n.ID, want)
 		}
@@ -379,7 +379,7 @@ func TestNumbersFollowTheConfiguration(t *testing.T) {
 // ours if it bears our protocol number, but never the kernel's own three rules.
 func TestOwner(t *testing.T) {
 	want := fib.Owner{
-		Protocol: 76, NextHops: fib.Range{First: 7 << 20, Last: 7<<20 + 1<<18 - 1}, Rules: fib.Range{First: 1, Last: 32765},
+		Protocol: 76, NextHops: fib.Range{First: 7 << 20, Last: 7<<20 + 1<<20 - 1}, Rules: fib.Range{First: 1, Last: 32765},
 	}
 	if diff := cmp.Diff(want, layoutFor("a").Owner(76)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -39,6 +39,9 @@ type Member struct {
 	// majority of those configured. It is lowered by one, down to one, for each
 	// target that is dead through every uplink.
 	Quorum int
+	// Drain is why the way is to get no new flows, in words; empty if it may. It
+	// is obeyed as long as another way of the family is fit.
+	Drain string
 }
 
 // AllDead says what carries the traffic of a family when no way of it is live

@@ -188,7 +188,7 @@ func TestPicturesOfRandomDays(t *testing.T) {
 		for range 40 {
 			shuffle(s, r.IntN)
 			facts := factsOf(s)
-			d := l.Desired(facts, s.verdicts)
+			d := l.Desired(facts, s.verdicts, nil)
 			if complaint := faulty(l, facts, d); complaint != "" {
 				t.Fatalf("seed %d: %s\n%s", seed, complaint, draw(d))
 			}
@@ -233,7 +233,7 @@ func FuzzDecide(f *testing.F) {
 		for len(script) > 0 {
 			shuffle(s, next)
 			facts := factsOf(s)
-			if complaint := faulty(l, facts, l.Desired(facts, s.verdicts)); complaint != "" {
+			if complaint := faulty(l, facts, l.Desired(facts, s.verdicts, nil)); complaint != "" {
 				t.Fatal(complaint)
 			}
 		}

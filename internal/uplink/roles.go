@@ -19,8 +19,10 @@ const (
 // counts, but keeps the role that was found in the kernel.
 type candidate struct {
 	*conclusion
-	tier  int
-	given Role
+	tier int
+	// drained says that it is to get no new flows.
+	drained bool
+	given   Role
 	// words explain given where the state does not.
 	words string
 }
@@ -41,7 +43,7 @@ func (p Policy) assignRoles(concluded []conclusion) {
 				v.Role = RoleNone
 			}
 			if v.usable || !v.known && found {
-				all = append(all, candidate{conclusion: v, tier: m.Tier})
+				all = append(all, candidate{conclusion: v, tier: m.Tier, drained: m.Drain != ""})
 			}
 		}
 		p.cast(all)
@@ -81,7 +83,14 @@ func (p Policy) cast(all []candidate) {
 			c.given, c.words = Active, reasonServes
 		}
 	}
-	for _, i := range best(all, func(c candidate) (rank, bool) { return c.rank(), c.given != Active }) {
+	if slices.ContainsFunc(active, func(i int) bool { return !all[i].drained }) {
+		for i := range all {
+			if c := &all[i]; c.drained && c.State == Held {
+				c.given = Draining
+			}
+		}
+	}
+	for _, i := range best(all, func(c candidate) (rank, bool) { return c.rank(), c.given == RoleNone }) {
 		all[i].given = Standby
 	}
 }
@@ -94,8 +103,9 @@ func fit(all []candidate) []int {
 // serves reports whether c, which waits after an outage, carries traffic already
 // because there was nothing better. It goes on then, though another way of its
 // tier is live or a better one begins to wait: to move its flows away, and back,
-// would improve nothing. A way that flaps does not go on.
-func (c candidate) serves() bool { return c.State == Held && c.serving && !c.Damped }
+// would improve nothing. A way that flaps does not go on, nor does one that is to
+// give its traffic away.
+func (c candidate) serves() bool { return c.State == Held && c.serving && !c.Damped && !c.drained }
 
 // lastResort chooses who carries the traffic when every way is dead.
 func (p Policy) lastResort(all []candidate) []int {
@@ -117,23 +127,30 @@ func (p Policy) lastResort(all []candidate) []int {
 }
 
 // rank orders ways by what can be expected of them: live before held before
-// dead, among the held those that serve before those that need not be trusted
-// yet, then by tier.
+// dead, among the held those that serve before those that nothing but a drain
+// holds before those that need not be trusted yet, then by tier.
 type rank struct {
 	state State
-	idle  int
+	held  int
 	tier  int
 }
 
 func (c candidate) rank() rank {
-	if c.State == Held && !c.serves() {
-		return rank{c.State, 1, c.tier}
+	r := rank{state: c.State, tier: c.tier}
+	switch {
+	case c.State != Held || c.serves():
+	case c.Drained || c.drained && c.serving && !c.Damped:
+		r.held = 1
+	case !c.drained:
+		r.held = 2
+	default:
+		r.held = 3
 	}
-	return rank{c.State, 0, c.tier}
+	return r
 }
 
 func (r rank) compare(o rank) int {
-	return cmp.Or(cmp.Compare(r.state, o.state), cmp.Compare(r.idle, o.idle), cmp.Compare(r.tier, o.tier))
+	return cmp.Or(cmp.Compare(r.state, o.state), cmp.Compare(r.held, o.held), cmp.Compare(r.tier, o.tier))
 }
 
 // best returns the positions of the best rank among those that of accepts.

@@ -168,6 +168,7 @@ func TestDoubleOutage(t *testing.T) {
 				s := newStory(t, f, tiers...)
 				s.policy.AllDead = KeepAll
 				s.links()
+				s.decide()
 				s.tell("a", KindBFD, Down)
 				s.tell("b", KindBFD, Down)
 				s.decide()
@@ -208,6 +209,7 @@ func TestServesBesideALiveOne(t *testing.T) {
 		t.Run(fmt.Sprint(tiers), func(t *testing.T) {
 			s := newStory(t, fib.IPv6, tiers[:]...)
 			s.tell("b", KindLink, Up)
+			s.decide()
 			s.tell("b", KindBFD, Down)
 			s.decide()
 			s.tell("b", KindBFD, Up)
@@ -297,7 +299,7 @@ func TestJA_01(t *testing.T) {
 		l := layoutFor("a", "b", "c")
 		s.links()
 		s.decide()
-		begin := l.Desired(factsOf(s), s.verdicts)
+		begin := l.Desired(factsOf(s), s.verdicts, nil)
 		for _, kind := range []Kind{KindLink, KindAddress, KindGateway} {
 			for _, names := range [][]string{{"a"}, {"b"}, {"a", "b"}, {"b", "a", "c"}} {
 				for _, n := range names {
@@ -305,7 +307,7 @@ func TestJA_01(t *testing.T) {
 					s.decide()
 				}
 				s.pass(time.Hour)
-				if diff := cmp.Diff(begin, l.Desired(factsOf(s), s.verdicts), desiredOptions); diff == "" {
+				if diff := cmp.Diff(begin, l.Desired(factsOf(s), s.verdicts, nil), desiredOptions); diff == "" {
 					t.Errorf("%s down of %v changes nothing", kind, names)
 				}
 				for _, n := range names {
@@ -313,7 +315,7 @@ func TestJA_01(t *testing.T) {
 					s.decide()
 				}
 				s.pass(time.Hour)
-				if diff := cmp.Diff(begin, l.Desired(factsOf(s), s.verdicts), desiredOptions); diff != "" {
+				if diff := cmp.Diff(begin, l.Desired(factsOf(s), s.verdicts, nil), desiredOptions); diff != "" {
 					t.Fatalf("after %s of %v (-begin +end):\n%s", kind, names, diff)
 				}
 			}
@@ -331,10 +333,10 @@ func TestDGD_14(t *testing.T) {
 		l := layoutFor("a", "b")
 		s.links()
 		s.decide()
-		before := l.Desired(factsOf(s), s.verdicts)
+		before := l.Desired(factsOf(s), s.verdicts, nil)
 		s.tell("a", KindICMP, Down)
 		s.decide()
-		after := l.Desired(factsOf(s), s.verdicts)
+		after := l.Desired(factsOf(s), s.verdicts, nil)
 		want := before
 		want.Groups = slices.Clone(before.Groups)
 		want.Groups[0].Members = []fib.Member{

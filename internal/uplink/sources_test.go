@@ -26,7 +26,7 @@ func TestSRC_03(t *testing.T) {
 				facts[Way{u.Name, f}] = fact
 				verdicts[Way{u.Name, f}] = Verdict{Role: role}
 			}
-			d := l.Desired(facts, verdicts)
+			d := l.Desired(facts, verdicts, nil)
 			if complaint := faulty(l, facts, d); complaint != "" {
 				t.Fatal(complaint)
 			}
@@ -54,7 +54,7 @@ func TestSRC_08(t *testing.T) {
 		two.Preferred = one.Preferred.Next()
 		two.Sources = []netip.Prefix{netip.PrefixFrom(two.Preferred, two.Preferred.BitLen())}
 		facts := Facts{Way{"a", f}: one, Way{"b", f}: two}
-		d := l.Desired(facts, in(f, map[string]Role{"a": Active, "b": Active}))
+		d := l.Desired(facts, in(f, map[string]Role{"a": Active, "b": Active}), nil)
 		if complaint := faulty(l, facts, d); complaint != "" {
 			t.Fatal(complaint)
 		}
@@ -92,7 +92,7 @@ func TestLNX_NH_14(t *testing.T) {
 	l := layoutFor("a")
 	fact := factFor(0, "a", fib.IPv6)
 	fact.Sources = []netip.Prefix{prefix("2001:db8:a::/48")}
-	d := l.Desired(Facts{{"a", fib.IPv6}: fact}, in(fib.IPv6, map[string]Role{"a": Active}))
+	d := l.Desired(Facts{{"a", fib.IPv6}: fact}, in(fib.IPv6, map[string]Role{"a": Active}), nil)
 	want := fib.Rule{Family: fib.IPv6, Priority: 201, From: prefix("2001:db8:a::/48"), Table: 201}
 	if !slices.Contains(d.Rules, want) {
 		t.Errorf("no rule %+v in %+v", want, d.Rules)
@@ -117,14 +117,14 @@ func TestLocalAddressesBelongToNobody(t *testing.T) {
 		fact.Sources = append(slices.Clone(fact.Sources), prefixes...)
 		fact.Subnets = append(slices.Clone(fact.Subnets), prefixes...)
 		v := in(f, map[string]Role{"a": Active})
-		if diff := cmp.Diff(l.Desired(clean, v), l.Desired(Facts{Way{"a", f}: fact}, v), desiredOptions); diff != "" {
+		if diff := cmp.Diff(l.Desired(clean, v, nil), l.Desired(Facts{Way{"a", f}: fact}, v, nil), desiredOptions); diff != "" {
 			t.Errorf("%s (-without +with local prefixes):\n%s", f, diff)
 		}
 	}
 	// Providers do number links from 169.254.0.0/16.
 	fact := factFor(0, "a", fib.IPv4)
 	fact.Subnets = []netip.Prefix{prefix("169.254.7.0/30")}
-	d := l.Desired(Facts{{"a", fib.IPv4}: fact}, nil)
+	d := l.Desired(Facts{{"a", fib.IPv4}: fact}, nil, nil)
 	if !slices.ContainsFunc(d.Rules, func(r fib.Rule) bool { return r.To == fact.Subnets[0] }) {
 		t.Error("a link numbered from 169.254.0.0/16 has no rule")
 	}
@@ -137,7 +137,7 @@ func TestUnmaskedPrefixes(t *testing.T) {
 	fact.Sources = []netip.Prefix{prefix("203.0.113.77/28")}
 	fact.Subnets = []netip.Prefix{prefix("192.0.2.77/24")}
 	facts := Facts{{"a", fib.IPv4}: fact}
-	if complaint := faulty(l, facts, l.Desired(facts, nil)); complaint != "" {
+	if complaint := faulty(l, facts, l.Desired(facts, nil, nil)); complaint != "" {
 		t.Error(complaint)
 	}
 }

@@ -50,6 +50,8 @@ const (
 	Active
 	// Standby: carries nothing until the kernel has lost every active way.
 	Standby
+	// Draining: keeps the flows that it has and gets no new ones.
+	Draining
 )
 
 // String returns the word of r.
@@ -61,6 +63,8 @@ func (r Role) String() string {
 		return "active"
 	case Standby:
 		return "standby"
+	case Draining:
+		return "draining"
 	default:
 		panic(fmt.Sprintf("uplink: unhandled role %d", uint8(r)))
 	}
@@ -91,6 +95,13 @@ type Verdict struct {
 	// against it since it was last fit: if they turn out to be at fault, the
 	// verdict was wrong.
 	TargetsOnly bool
+	// Untried says that the way was never live, because soft sources, and nothing else,
+	// had a bad word for it when it was first looked at: a session that is not
+	// established yet, say. The first good word makes it live at once, because it
+	// had no outage.
+	Untried bool
+	// Drained says of a held way that nothing but Member.Drain holds it.
+	Drained bool
 	// Excused are the targets that went dead through every uplink at the same
 	// moment, which is not held against any of them.
 	Excused []netip.Addr
