@@ -15,8 +15,9 @@ import (
 type bench struct {
 	options options
 	// candidates that were asked for, in the order of the table.
-	candidates []candidate
-	progress   io.Writer
+	candidates    []candidate
+	bgpCandidates []bgpCandidate
+	progress      io.Writer
 }
 
 // scenario is one table.
@@ -29,7 +30,10 @@ type scenario struct {
 }
 
 // scenarios in the order in which they run.
-var scenarios = []scenario{scaleScenario, heapScenario, floodScenario}
+var scenarios = []scenario{
+	scaleScenario, heapScenario, floodScenario,
+	loadScenario, failoverScenario, churnScenario, idleScenario, floorScenario,
+}
 
 func findScenario(name string) (scenario, error) {
 	i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == name })

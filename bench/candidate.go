@@ -66,7 +66,7 @@ type usage struct {
 	peak int64
 }
 
-func measureUsage(r running) (usage, error) {
+func measureUsage(r interface{ processes() []*process }) (usage, error) {
 	var u usage
 	for _, p := range r.processes() {
 		cpu, err := p.cpu()

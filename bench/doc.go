@@ -4,6 +4,7 @@
 //
 //	go run ./bench                        all scenarios
 //	go run ./bench -sessions 100 bfd-scale
+//	go run ./bench -prefixes 500000 bgp-load bgp-failover
 //
 // # What is compared
 //
@@ -18,6 +19,25 @@
 // mode and in the kernel, and includes what the kernel did on its behalf while it
 // was sending. Work of interrupts counts for whoever was interrupted, as on every
 // Linux; that blurs small figures and is the same for all.
+//
+// # BGP
+//
+// The candidate of multihomed is the whole daemon, built from these sources unless
+// -daemon names another. Each ISP is a host of its own with two more processes of this
+// program: one with package bfd, which runs before all others as if it had a machine to
+// itself, and one that announces a table of internal/bgptest, the same for all
+// candidates and encoded before anything is measured.
+//
+// That a table is in the kernel is told by lookups of some two thousand of its prefixes,
+// and once they are there by the kernel's own count of routes; both cost nothing that
+// could be seen in the figures. A table has settled when those prefixes lead to the ISP
+// with the shorter path. Memory is the sum of the high water marks of all processes of
+// the candidate and of those that they started; "at one time" is the largest sum that a
+// look every fifth of a second found.
+//
+// A session of BGP that ends while it is measured is an error. On a machine that is busy
+// with something else, BFD at 3 x 50 ms ends some: choose a longer -interval for figures
+// of bgp-load then, and say so.
 //
 // # What a result is
 //

@@ -26,6 +26,12 @@ func run(args []string, in io.Reader, out, progress io.Writer) int {
 	if len(args) == 1 && (args[0] == roleCandidate || args[0] == roleFarEnd) {
 		return exitCode(runEndpoint(ctx, in, out), progress)
 	}
+	if len(args) == 1 && args[0] == rolePeer {
+		return exitCode(runPeer(ctx, in, out), progress)
+	}
+	if len(args) > 0 && adversities[args[0]] != nil {
+		return adverse(ctx, args, out, progress)
+	}
 	o, err := parseOptions(args, progress)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -51,26 +57,30 @@ func exitCode(err error, w io.Writer) int {
 	return 1
 }
 
-func measureAll(ctx context.Context, o options, out, progress io.Writer) error {
+func measureAll(ctx context.Context, o options, out, progress io.Writer) (err error) {
 	if err := raiseFileLimit(); err != nil {
 		return err
 	}
 	profiles := o.profiles
 	if profiles != "" {
-		var err error
 		if profiles, err = filepath.Abs(profiles); err != nil {
 			return fmt.Errorf("find directory for profiles: %w", err)
 		}
 	}
 	b := &bench{options: o, progress: progress}
+	whole := &daemon{path: o.bgp.daemon}
+	defer func() { err = errors.Join(err, whole.close()) }()
 	for _, name := range o.candidates {
 		switch name {
 		case reference:
 			b.candidates = append(b.candidates, own{procs: o.procs[0], profiles: profiles})
+			b.bgpCandidates = append(b.bgpCandidates, whole)
 		case "frr":
 			b.candidates = append(b.candidates, frr{})
+			b.bgpCandidates = append(b.bgpCandidates, frr{})
 		case "bird":
 			b.candidates = append(b.candidates, bird{})
+			b.bgpCandidates = append(b.bgpCandidates, bird{})
 		default:
 			panic("bench: unhandled candidate " + name)
 		}

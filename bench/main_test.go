@@ -16,7 +16,10 @@ import (
 
 // TestMain is the program itself where a test started it as an endpoint.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && (os.Args[1] == roleCandidate || os.Args[1] == roleFarEnd) {
+	if len(os.Args) == 2 && os.Args[1] == roleFake {
+		fakeMain()
+	}
+	if len(os.Args) == 2 && (os.Args[1] == roleCandidate || os.Args[1] == roleFarEnd || os.Args[1] == rolePeer) {
 		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	if len(os.Args) == 2 && os.Args[1] == roleHold {
@@ -112,6 +115,16 @@ func TestRun_refuses(t *testing.T) {
 		{[]string{"-duration", "0s"}, 2, "duration 0s"},
 		{[]string{"-flood-duration", "0s"}, 2, "flood-duration 0s"},
 		{[]string{"-startup", "0s"}, 2, "startup 0s"},
+		{[]string{"-prefixes", "10,-1"}, 2, `prefixes "-1"`},
+		{[]string{"-peers", "3"}, 2, `peers "3"`},
+		{[]string{"-flows", "0"}, 2, "flows 0"},
+		{[]string{"-destinations", "101"}, 2, "destinations 101"},
+		{[]string{"-flow-rate", "0"}, 2, "flow-rate 0"},
+		{[]string{"-churn-rate", "0"}, 2, "churn-rate 0"},
+		{[]string{"-churn-for", "0s"}, 2, "churn-for 0s"},
+		{[]string{"-idle-for", "0s"}, 2, "idle-for 0s"},
+		{[]string{"-loading", "0s"}, 2, "loading 0s"},
+		{[]string{"-back-within", "0s"}, 2, "back-within 0s"},
 		{[]string{"-nonsense"}, 2, "flag provided but not defined"},
 	} {
 		var out, progress bytes.Buffer

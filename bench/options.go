@@ -31,6 +31,7 @@ type options struct {
 	output     string
 	name       string
 	profiles   string
+	bgp        bgpOptions
 }
 
 const usageText = `Usage: go run ./bench [flags] [scenario...]
@@ -38,12 +39,21 @@ const usageText = `Usage: go run ./bench [flags] [scenario...]
 Measures multihomed, FRR and BIRD side by side, in network namespaces. Scenarios:
 %s
 Examples:
-  go run ./bench                                             everything, about half an hour
+  go run ./bench                                             everything, some hours
   go run ./bench -sessions 100,1000 -candidates multihomed,frr bfd-scale
   go run ./bench -duration 5s -runs 5 -sessions 100 bfd-scale  short runs, with their spread
   go run ./bench -family both bfd-flood
   go run ./bench -procs default,8 bfd-heap
   go run ./bench -candidates multihomed -sessions 1000 -profiles /tmp bfd-scale
+  go run ./bench -prefixes 500000 -peers 2 bgp-load
+  go run ./bench -prefixes 0,500000 -candidates multihomed,bird bgp-failover
+
+What becomes of multihomed, and of traffic through it, when others misbehave or when it
+dies; these have flags of their own, behind the name (-h):
+
+  go run ./bench bgp-malformed -time 5m
+  go run ./bench bgp-misbehaviour -time 5m
+  go run ./bench bgp-restart -n 500000
 
 Progress goes to standard error, the table to standard output and, with all figures
 as JSON, to the directory of -o. The exit code is 1 if a candidate failed.
@@ -57,6 +67,7 @@ var candidateNames = []string{reference, "frr", "bird"}
 func parseOptions(args []string, w io.Writer) (options, error) {
 	var o options
 	var candidates, sessions, family, procs string
+	var prefixes, peers string
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(w)
 	f.StringVar(&candidates, "candidates", strings.Join(candidateNames, ","), "who takes part")
@@ -73,12 +84,13 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	f.Uint64Var(&o.allocate, "allocate", 200, "allocation of bfd-heap, MiB/s")
 	f.StringVar(&procs, "procs", fmt.Sprintf("default,%d", 4*runtime.NumCPU()), "values of GOMAXPROCS in bfd-heap; the first one is used in the other scenarios")
 	f.StringVar(&o.output, "o", "bench/results", "directory for the results")
-	f.StringVar(&o.name, "name", "bfd", "name of the result's files, without extension")
+	f.StringVar(&o.name, "name", "", "name of the result's files, without extension; by default bfd, bgp or all")
 	f.StringVar(&o.profiles, "profiles", "", "directory for CPU profiles of multihomed, none by default")
+	o.bgp.flags(f, &prefixes, &peers)
 	f.Usage = func() {
 		var list strings.Builder
 		for _, s := range scenarios {
-			fmt.Fprintf(&list, "  %-10s %s\n", s.name, s.about)
+			fmt.Fprintf(&list, "  %-12s %s\n", s.name, s.about)
 		}
 		fmt.Fprintf(w, usageText, list.String())
 		f.PrintDefaults()
@@ -88,12 +100,28 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	}
 	err := errors.Join(
 		o.parseScenarios(f.Args()), o.parseCandidates(candidates), o.parseSessions(sessions), o.parseFamily(family), o.parseProcs(procs),
-		o.validate(),
+		o.bgp.parse(prefixes, peers), o.validate(), o.bgp.validate(),
 	)
 	if err != nil {
 		fmt.Fprintln(w, err)
 	}
+	if o.name == "" {
+		o.name = commonName(o.scenarios)
+	}
 	return o, err
+}
+
+// commonName is what the names of scenarios have in front of the hyphen, or "all".
+func commonName(list []scenario) string {
+	name := ""
+	for _, s := range list {
+		kind, _, _ := strings.Cut(s.name, "-")
+		if name != "" && name != kind {
+			return "all"
+		}
+		name = kind
+	}
+	return name
 }
 
 func (o *options) parseScenarios(names []string) error {
@@ -182,7 +210,7 @@ func (o options) setting(sessions int, ipv6 bool) setting {
 
 // settings are what a reader of the result has to know.
 func (o options) settings() map[string]string {
-	return map[string]string{
+	m := map[string]string{
 		"interval":       o.interval.String(),
 		"multiplier":     strconv.Itoa(o.multiplier),
 		"duration":       o.duration.String(),
@@ -191,4 +219,6 @@ func (o options) settings() map[string]string {
 		"runs":           strconv.Itoa(o.runs),
 		"GOMAXPROCS":     strings.TrimPrefix(procsName(o.procs[0]), "GOMAXPROCS "),
 	}
+	o.bgp.addSettings(m)
+	return m
 }

@@ -104,6 +104,16 @@ func (p *process) stop() error {
 	return err
 }
 
+// kill ends the process at once and waits for it. That it had ended before is no error
+// here.
+func (p *process) kill() error {
+	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("kill %s: %w", p.name, err)
+	}
+	<-p.done
+	return nil
+}
+
 // cpu returns the CPU time of all threads of the process since it began, those
 // that ended included, to the nanosecond: /proc/PID/stat has the same sum in
 // hundredths of a second.

@@ -137,11 +137,15 @@ func TestMeasurement_figures(t *testing.T) {
 	}
 }
 
-// Every figure that a scenario has a column for is one that it makes.
+// Every figure that a scenario has a column for is one that it makes; those of BGP
+// are held against what they measure (wantColumns).
 func TestScenarios_columns(t *testing.T) {
 	made := measurement{after: snapshot{at: time.Now(), packets: 1, own: report{Sent: 1}}}.heapFigures()
 	made[keyFlood], made[keyDropped] = 0, 0
 	for _, s := range scenarios {
+		if !strings.HasPrefix(s.name, "bfd-") {
+			continue
+		}
 		for _, c := range s.columns {
 			if _, ok := made[c.Key]; !ok {
 				t.Errorf("%s: nothing makes %s", s.name, c.Key)
