@@ -13,7 +13,8 @@ const File = "docs/conformance.md"
 
 // Row is one row of the page: a clause, and what shows it.
 type Row struct {
-	// ID is a series and a number of two digits: "LNX-NH-02".
+	// ID is a series and a number of two digits: "LNX-NH-02", or "B-7606-01", whose
+	// series is named after its RFC.
 	ID string
 	// Section is the heading above the table, without its marks.
 	Section string
@@ -57,7 +58,7 @@ type Fault struct {
 }
 
 var (
-	rowID    = regexp.MustCompile(`^\| ([A-Z]+(?:-[A-Z]+)?)-(\d{2}) \|`)
+	rowID    = regexp.MustCompile(`^\| ([A-Z]+(?:-[A-Z0-9]+)?)-(\d{2}) \|`)
 	testName = regexp.MustCompile("`(?:([a-z0-9/]+)\\.)?((?:Test|Fuzz)[A-Za-z0-9_]+)`")
 )
 

@@ -26,6 +26,7 @@ func TestRead(t *testing.T) {
 | id | from | what is asked | shown by |
 |---|---|---|---|
 | LNX-NH-01 | routes | Static routes survive. | ` + "`TestOther`" + ` |
+| B-7606-01 | M | An error withdraws. | ` + "`TestOther`" + ` |
 `
 	rows, faults := Read(text)
 	want := []Row{
@@ -35,6 +36,7 @@ func TestRead(t *testing.T) {
 		},
 		{ID: "NUD-09", Section: "C.1 Gateways", Line: 12, Level: "Y", Asks: "All are tried.", ShownBy: "not done: why"},
 		{ID: "LNX-NH-01", Section: "Words", Line: 18, Asks: "Static routes survive.", ShownBy: "`TestOther`", Tests: []Test{{Name: "TestOther"}}},
+		{ID: "B-7606-01", Section: "Words", Line: 19, Asks: "An error withdraws.", ShownBy: "`TestOther`", Tests: []Test{{Name: "TestOther"}}},
 	}
 	if diff := cmp.Diff(want, rows); diff != "" {
 		t.Errorf("rows: -want +got:\n%s", diff)
@@ -43,13 +45,15 @@ func TestRead(t *testing.T) {
 	if diff := cmp.Diff(wantFaults, faults); diff != "" {
 		t.Errorf("faults: -want +got:\n%s", diff)
 	}
-	if got := rows[2].Series(); got != "LNX-NH" {
-		t.Errorf("series %q", got)
+	for i, want := range map[int]string{2: "LNX-NH", 3: "B-7606"} {
+		if got := rows[i].Series(); got != want {
+			t.Errorf("series %q, want %q", got, want)
+		}
 	}
 }
 
 func TestIDs(t *testing.T) {
-	series := map[string]bool{"NUD": true, "BFD-RX": true, "BFD-TM": true, "LNX-NH": true}
+	series := map[string]bool{"NUD": true, "BFD-RX": true, "BFD-TM": true, "LNX-NH": true, "B-7606": true, "B-GR": true}
 	for name, want := range map[string][]string{
 		"TestNUD_08_16":                  {"NUD-08", "NUD-16"},
 		"TestBFD_RX_07_BFD_TM_08_Words":  {"BFD-RX-07", "BFD-TM-08"},
@@ -59,6 +63,7 @@ func TestIDs(t *testing.T) {
 		"TestBFD_RX_7":                   nil,
 		"TestNUDs":                       nil,
 		"TestLNX_NH_10_LNX_RT_24_Repair": {"LNX-NH-10"},
+		"TestB_7606_01_B_GR_02_09_Words": {"B-7606-01", "B-GR-02", "B-GR-09"},
 	} {
 		if diff := cmp.Diff(want, IDs(name, series)); diff != "" {
 			t.Errorf("%s: -want +got:\n%s", name, diff)
