@@ -29,6 +29,9 @@ type Config struct {
 	// sessions say so (RFC 4724 section 4.1, R and F bits), and no route is told
 	// before every peer has sent its table or Deferral has passed.
 	Restarting bool
+	// Flushed are the families of which nothing is forwarded though Restarting: a session
+	// that carries one claims nothing. It counts when a session is made.
+	Flushed []Family
 	// Deferral is how long to wait for that; 0 is DefaultDeferral.
 	Deferral time.Duration
 	Peers    []Peer

@@ -168,6 +168,9 @@ func TestSpeaker_addsWhatIsLeft(t *testing.T) {
 	s.set(Config{})
 	<-failed
 	s.set(with)
+	if p := peerOf(s.Status(), "as64501"); strings.Contains(p.Trouble, "add peer") {
+		t.Errorf("%+v", p)
+	}
 	must(t, f.WaitClosed(testContext(t)))
 	s.far(a, bgptest.Options{})
 }

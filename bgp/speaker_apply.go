@@ -298,7 +298,8 @@ func (m *manager) add(peer *session) {
 		return
 	}
 	x.mu.Lock()
-	a := &addition{peer: peer.peer, restarting: m.config.Restarting && !x.whole, deferral: max(time.Until(m.deferUntil), time.Second)}
+	flushed := slices.ContainsFunc(peer.peer.Families, func(f Family) bool { return slices.Contains(m.config.Flushed, f) })
+	a := &addition{peer: peer.peer, restarting: m.config.Restarting && !flushed && !x.whole, deferral: max(time.Until(m.deferUntil), time.Second)}
 	peer.added = a
 	x.mu.Unlock()
 	err := m.lib.add(a)

@@ -61,6 +61,25 @@ func TestB_GR_01_B_GR_04_B_GR_05_B_GR_14_Bits(t *testing.T) {
 	}
 }
 
+// TestB_GR_05_FlushedFamiliesAreNotClaimed: a session with a family of which nothing is
+// forwarded claims nothing, and the others do.
+func TestB_GR_05_FlushedFamiliesAreNotClaimed(t *testing.T) {
+	s := newSite(t)
+	s.config.Restarting, s.config.Flushed = true, []Family{IPv6}
+	kept := s.peer(64501, 0, func(p *Peer) { restartable(p); p.Families = []Family{IPv4} })
+	both := s.peer(64502, 1, restartable)
+	s.apply()
+	for _, c := range []struct {
+		peer netip.Addr
+		want bool
+	}{{kept, true}, {both, false}} {
+		far := s.far(c.peer, restarter(time.Minute, true, wireFamilies...))
+		if g, _ := far.Heard().Open.GracefulRestart(); g.Restarting != c.want || (len(g.Forwarding) > 0) != c.want {
+			t.Errorf("%v: %+v", c.peer, g)
+		}
+	}
+}
+
 func TestB_GR_09_B_GR_11_PathsAreKeptAndSwept(t *testing.T) {
 	t.Parallel()
 	s := pooled(t)

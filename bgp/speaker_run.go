@@ -233,6 +233,17 @@ func (m *manager) tend(now time.Time) {
 	for _, peer := range fresh {
 		m.begun(peer)
 	}
+	m.refuse(unread)
+	for _, peer := range rebuild {
+		m.remove(peer)
+		m.add(peer)
+	}
+	m.bound(now)
+}
+
+// refuse ends sessions of which an UPDATE could not be read.
+func (m *manager) refuse(unread []*session) {
+	x := &m.s.sessions
 	for _, peer := range unread {
 		if err := m.lib.reset(peer.peer.Address, "an UPDATE could not be read"); err != nil {
 			x.mu.Lock()
@@ -241,11 +252,6 @@ func (m *manager) tend(now time.Time) {
 			m.failed(err)
 		}
 	}
-	for _, peer := range rebuild {
-		m.remove(peer)
-		m.add(peer)
-	}
-	m.bound(now)
 }
 
 // overPause is how long a session may go on that was ended because of too many prefixes.

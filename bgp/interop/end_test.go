@@ -71,16 +71,21 @@ func (e *end) listen(told io.Reader) {
 	for {
 		var n news
 		if err := decoder.Decode(&n); err != nil {
-			e.mu.Lock()
-			defer e.mu.Unlock()
-			for _, answer := range e.answers {
-				close(answer)
-			}
-			e.answers = nil
+			e.hangUp()
 			return
 		}
 		e.take(n)
 	}
+}
+
+// hangUp leaves every question without an answer.
+func (e *end) hangUp() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, answer := range e.answers {
+		close(answer)
+	}
+	e.answers = nil
 }
 
 func (e *end) take(n news) {

@@ -96,7 +96,7 @@ func (f *frr) launch(t *testing.T, h *lab.Host, w terms, _ bool) *process {
 		})
 	}
 	f.terms = w
-	text := "debug bgp neighbor-events\ndebug bgp graceful-restart\n"
+	text := "debug bgp neighbor-events\ndebug bgp graceful-restart\ndebug bgp updates in\ndebug bgp keepalives\n"
 	for _, s := range frrConfig(w) {
 		text += strings.Join(frrIn(s.contexts, s.lines), "\n") + "\n"
 	}
@@ -128,7 +128,7 @@ func (f *frr) ask(commands ...string) (string, error) {
 	return run(vtyshPath, args...)
 }
 
-// frrNeighbour is a part of what `show bgp neighbors json` prints.
+// frrNeighbour is a part of what FRR prints of a neighbour in JSON.
 type frrNeighbour struct {
 	State        string `json:"bgpState"`
 	HoldTime     int    `json:"bgpTimerHoldTimeMsecs"`

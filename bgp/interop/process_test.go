@@ -53,7 +53,7 @@ func start(t *testing.T, h *lab.Host, dir string, cmd *exec.Cmd) *process {
 	t.Cleanup(func() {
 		p.kill(t)
 		if t.Failed() {
-			t.Logf("%s (process %d) said at the end:\n%s", p.name, cmd.Process.Pid, p.tail(40))
+			t.Logf("%s (process %d) said at the end:\n%s", p.name, cmd.Process.Pid, p.tail(400))
 		}
 	})
 	return p
@@ -63,12 +63,6 @@ func start(t *testing.T, h *lab.Host, dir string, cmd *exec.Cmd) *process {
 func (p *process) kill(t *testing.T) {
 	t.Helper()
 	p.end(t, syscall.SIGKILL)
-}
-
-// stop asks it to end.
-func (p *process) stop(t *testing.T) {
-	t.Helper()
-	p.end(t, syscall.SIGTERM)
 }
 
 func (p *process) end(t *testing.T, s syscall.Signal) {
@@ -119,16 +113,6 @@ func (p *process) tail(lines int) string {
 // path are reached from every namespace.
 func run(name string, args ...string) (string, error) {
 	return finish(exec.Command(name, args...), (*exec.Cmd).Start)
-}
-
-// runOn runs a command on a host.
-func runOn(t *testing.T, h *lab.Host, name string, args ...string) string {
-	t.Helper()
-	out, err := finish(exec.Command(name, args...), h.Start)
-	if err != nil {
-		t.Fatalf("on %s: %v", h.Name(), err)
-	}
-	return out
 }
 
 func finish(cmd *exec.Cmd, begin func(*exec.Cmd) error) (string, error) {

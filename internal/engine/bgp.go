@@ -7,6 +7,7 @@ import (
 
 	"github.com/multihomed/multihomed/bgp"
 	"github.com/multihomed/multihomed/config"
+	"github.com/multihomed/multihomed/fib"
 	"github.com/multihomed/multihomed/internal/netmon"
 	"github.com/multihomed/multihomed/internal/speaker"
 	"github.com/multihomed/multihomed/internal/uplink"
@@ -39,6 +40,8 @@ type peering struct {
 	unfit         map[uplink.Way]bool
 	// adopted: a previous life left forwarding state in the kernel.
 	adopted bool
+	// forwards are the families of that state.
+	forwards map[fib.Family]bool
 	// set is what the speaker was told last.
 	set bgp.Config
 	// established are the sessions that stood at the last look, mute is why the speaker

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/multihomed/multihomed/bgp"
+	"github.com/multihomed/multihomed/fib"
 	"github.com/multihomed/multihomed/internal/uplink"
 )
 
@@ -59,6 +60,16 @@ func (p *peering) act(now time.Time) {
 	}
 }
 
+// flushed are the families of which a previous life left nothing.
+func (p *peering) flushed() (all []bgp.Family) {
+	for _, f := range fib.Families {
+		if p.adopted && !p.forwards[f] {
+			all = append(all, bgpFamily(f))
+		}
+	}
+	return all
+}
+
 // wanted returns the whole of what the speaker is to do, and by session why less is
 // announced than the configuration says.
 func (p *peering) wanted(now time.Time) (c bgp.Config, withheld map[string]string) {
@@ -70,6 +81,9 @@ func (p *peering) wanted(now time.Time) (c bgp.Config, withheld map[string]strin
 		return c, nil
 	}
 	c = t.bgpCommon(p.adopted || p.voiceCount() > 1)
+	if p.voiceCount() <= 1 {
+		c.Flushed = p.flushed() // A later speaker restarts beside us, who kept everything.
+	}
 	lacking, drained := map[uplink.Way]bool{}, map[uplink.Way]bool{}
 	for w, m := range p.ways {
 		lacking[w] = m.lacking

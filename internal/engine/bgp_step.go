@@ -32,9 +32,12 @@ func (e *Engine) adoptBGP(actual fib.State) {
 		e.log.Warn("nobody remembers to which uplinks some prefixes led; they follow the default until the sessions tell of them", "memory", e.opts.Memory)
 	}
 	// Peers are told that we went on forwarding (RFC 4724 section 4.1): that is so if
-	// there was a balanced default, whose uplinks are in the verdicts.
-	for _, v := range e.verdicts {
-		e.peering.adopted = e.peering.adopted || v.State == uplink.Live
+	// there was a balanced default of the family, whose uplinks are in the verdicts.
+	e.peering.forwards = map[fib.Family]bool{}
+	for w, v := range e.verdicts {
+		if v.State == uplink.Live {
+			e.peering.adopted, e.peering.forwards[w.Family] = true, true
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -207,7 +208,8 @@ func TestB_GR_03_B_GR_04_B_GR_05_Restart(t *testing.T) {
 	}
 	b.boot(parseConfig(t, twoBGP))
 	b.turn()
-	if c, _ := b.voice().set(); !c.Restarting || len(c.Peers) != 2 || len(c.Peers[0].Announce) != 1 {
+	// Nothing of IPv6 was in the kernel, and nobody is told that it was kept.
+	if c, _ := b.voice().set(); !c.Restarting || len(c.Peers) != 2 || len(c.Peers[0].Announce) != 1 || !slices.Equal(c.Flushed, []bgp.Family{bgp.IPv6}) {
 		t.Errorf("told %+v", c)
 	}
 	b.voice().starts(b.now)
