@@ -30,11 +30,11 @@ const (
 	oomScore = 500
 	// gcSmall and gcFull are how much garbage the collector lets come to be, in percent
 	// of what lives, up to pathsSmall paths and from pathsFull on. A table is many small
-	// objects, so collecting is half of the work of loading it at 100, which is Go's own,
-	// and a quarter at 200. With 500,000 paths, of 400 octets each, that is 150 MiB more;
-	// with 2,000,000 it would be a gigabyte.
-	gcSmall, gcFull       = 200, 100
-	pathsSmall, pathsFull = 600_000, 1_800_000
+	// objects, and collecting is half of the work of loading it at 100, which is Go's own:
+	// 500,000 paths took 8.5 s and 0.6 GiB at 100, 7.3 s and 1.0 GiB at 200, 6.0 s and
+	// 1.1 GiB at 400 (two cores; FRR 7.3 s and 1.4 GiB). Beyond, memory counts more.
+	gcSmall, gcFull       = 400, 100
+	pathsSmall, pathsFull = 600_000, 1_100_000
 	// memoryShare: from one part in so many of the memory of the machine on, the
 	// collector works harder instead of letting the heap grow (runtime/debug,
 	// SetMemoryLimit). It is no hard limit.

@@ -6,7 +6,7 @@ import "testing"
 // ends.
 func TestGCPercent(t *testing.T) {
 	for _, c := range []struct{ paths, want int }{
-		{0, gcSmall}, {pathsSmall, gcSmall}, {(pathsSmall + pathsFull) / 2, 150}, {pathsFull, gcFull}, {10 * pathsFull, gcFull},
+		{0, gcSmall}, {pathsSmall, gcSmall}, {(pathsSmall + pathsFull) / 2, 250}, {pathsFull, gcFull}, {10 * pathsFull, gcFull},
 	} {
 		if got := gcPercent(c.paths); got != c.want {
 			t.Errorf("%d paths: %d percent, want %d", c.paths, got, c.want)
@@ -16,7 +16,7 @@ func TestGCPercent(t *testing.T) {
 	for n := 0; n <= pathsFull; n += 1000 {
 		steps[gcPercent(n)] = true
 	}
-	if len(steps) > 12 {
+	if len(steps) > 32 {
 		t.Errorf("%d steps between the ends", len(steps))
 	}
 }
