@@ -28,13 +28,17 @@ const (
 	// (proc_pid_oom_score_adj(5)): its loss costs the sessions, which restart, and no
 	// packet. The daemon has 0, or -900 from its unit.
 	oomScore = 500
-	// gcSmall and gcFull are how much garbage the collector lets come to be, in percent
-	// of what lives, up to pathsSmall paths and from pathsFull on. A table is many small
-	// objects, and collecting is half of the work of loading it at 100, which is Go's own:
-	// 500,000 paths took 8.5 s and 0.6 GiB at 100, 7.3 s and 1.0 GiB at 200, 6.0 s and
-	// 1.1 GiB at 400 (two cores; FRR 7.3 s and 1.4 GiB). Beyond, memory counts more.
-	gcSmall, gcFull       = 400, 100
-	pathsSmall, pathsFull = 600_000, 1_100_000
+	// garbage is how many octets the collector lets come to be beside what lives, which is
+	// about idleHeap and pathHeap for each path; but no more percent of that than gcMost,
+	// and no less than gcLeast. A table is many small objects, and collecting is half of
+	// the work of loading it at 100 percent, which is Go's own: 500,000 paths took 8.5 s
+	// and 0.6 GiB at 100, 7.3 s and 1.0 GiB at 200, 6.0 s and 1.1 GiB at 400 (two cores;
+	// FRR 7.3 s and 1.4 GiB).
+	garbage  = 700 << 20
+	idleHeap = 100 << 20
+	pathHeap = 430
+	gcMost   = 400
+	gcLeast  = 50
 	// memoryShare: from one part in so many of the memory of the machine on, the
 	// collector works harder instead of letting the heap grow (runtime/debug,
 	// SetMemoryLimit). It is no hard limit.
@@ -52,7 +56,7 @@ func Settle(log *slog.Logger) {
 	// hang up: when and how this one ends is for the daemon to say.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcSmall)
+		debug.SetGCPercent(gcPercent(0))
 	}
 	var info unix.Sysinfo_t
 	if err := unix.Sysinfo(&info); err != nil {
@@ -91,8 +95,8 @@ func (p *pacer) follow(st bgp.Status) {
 // gcPercent is the pace for a number of paths, in steps of ten: each change stops the
 // process for a moment.
 func gcPercent(paths int) int {
-	over := min(max(paths-pathsSmall, 0), pathsFull-pathsSmall)
-	return gcSmall - (gcSmall-gcFull)*over/(pathsFull-pathsSmall)/10*10
+	percent := 100 * garbage / (idleHeap + pathHeap*paths) / 10 * 10
+	return min(max(percent, gcLeast), gcMost)
 }
 
 // offerToOOM raises a score to oomScore. Lowering one takes rights, and whoever set a
